@@ -1,0 +1,1 @@
+"""Mes Pièces: the evidence behind an order to pay, at the debtor's disposal."""

@@ -1,0 +1,1 @@
+"""The product: its rules and its acts, knowing neither web nor queue."""

@@ -1,0 +1,1 @@
+"""HTTP: read, call one acting domain function, answer."""
