@@ -1,0 +1,208 @@
+"""The journal's Merkle tree as it is published: roots, signed checkpoints, the verification of the whole chain.
+
+The tree is a pure function of the records (RFC 6962): appending never touches it. Complete subtrees are kept as they
+are met, so that a root costs O(log n).
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mespieces import models
+from mespieces.domain import journal
+from mespieces.gateways import Gateways
+from mespieces.models import Fact, JournalCheckpoint, JournalLog, JournalPayload, JournalRecord, JournalSubtree
+from mespieces.verifier import merkle, note, purge, record
+from mespieces.verifier.chain import Chain
+
+VERIFIED = "journal.verified"
+KEPT_LEVEL = 8  # one row per 256 leaves, and about as many again above
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What anybody may know of the journal: hashes in lowercase hexadecimal."""
+
+    log: str
+    origin: str
+    size: int
+    head: str
+    root: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result of the last full verification: what was found wrong (nothing when intact)."""
+
+    at: datetime
+    size: int
+    seconds: float
+    findings: tuple[str, ...]
+
+
+def head() -> Head:
+    """Return the journal's head and its root at the same size. Raises `JournalClosed`."""
+    row = journal.head()
+    return Head(row.log, row.origin, row.size, row.head, root(row.log, row.size).hex(), row.time)
+
+
+def root(log: str, size: int) -> bytes:
+    """Return the RFC 6962 root over the first `size` records of `log`."""
+    return merkle.root_at(size, _subtree(log))
+
+
+def publish(gateways: Gateways) -> bytes:
+    """Sign and keep a checkpoint of the present size, unless it is kept already, and return its note."""
+    row = journal.head()
+    _keep_subtrees(row.log, row.size)
+    found = JournalCheckpoint.get_or_none(log=row.log, size=row.size)
+    if found is not None:
+        return bytes(found.note)
+    signed = sign(gateways, row, row.size)
+    with models.write():
+        # Two publishers write the same bytes: Ed25519 is deterministic.
+        JournalCheckpoint.insert(
+            log=row.log, size=row.size, note=signed, created_at=gateways.clock.now()
+        ).on_conflict_ignore().execute()
+    return signed
+
+
+def sign(gateways: Gateways, row: JournalLog, size: int) -> bytes:
+    """Return the signed note (C2SP tlog-checkpoint) of `row`'s first `size` records."""
+    return note.sign_checkpoint(note.Checkpoint(row.origin, size, root(row.log, size)), gateways.journal_key)
+
+
+def vkey(gateways: Gateways) -> str:
+    """Return the public key that verifies the checkpoints, in the signed-note form."""
+    return note.format_vkey(note.verifier(journal.head().origin, gateways.journal_key))
+
+
+def newest() -> JournalCheckpoint | None:
+    """Return the newest checkpoint kept of the open journal."""
+    row = journal.head()
+    query = JournalCheckpoint.select().where(JournalCheckpoint.log == row.log)
+    return query.order_by(JournalCheckpoint.size.desc()).first()
+
+
+def recent(limit: int = 10) -> Sequence[JournalCheckpoint]:
+    """Return the newest checkpoints of the open journal, newest first."""
+    query = JournalCheckpoint.select().where(JournalCheckpoint.log == journal.head().log)
+    return list(query.order_by(JournalCheckpoint.size.desc()).limit(limit))
+
+
+def verify(gateways: Gateways) -> Verification:
+    """Read the whole journal again, record by record, keep the result and return it."""
+    started = time.perf_counter()
+    row = journal.head()
+    findings = _walk(gateways, row)
+    result = Verification(gateways.clock.now(), row.size, time.perf_counter() - started, tuple(findings))
+    detail = json.dumps({"size": result.size, "seconds": result.seconds, "findings": findings})
+    with models.write():
+        Fact.insert(name=VERIFIED, at=result.at, detail=detail).on_conflict(
+            conflict_target=[Fact.name], update={Fact.at: result.at, Fact.detail: detail}
+        ).execute()
+    return result
+
+
+def last_verification() -> Verification | None:
+    """Return the result of the last full verification, None before the first."""
+    row = Fact.get_or_none(Fact.name == VERIFIED)
+    if row is None:
+        return None
+    known = json.loads(row.detail)
+    return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]))
+
+
+def _walk(gateways: Gateways, row: JournalLog) -> list[str]:
+    """Return the findings of the chain up to `row`'s size, the projections and the kept checkpoints included."""
+    chain, findings = Chain(row.log, _announced(row.log)), []
+    kept = {
+        c.size: bytes(c.note)
+        for c in JournalCheckpoint.select().where(JournalCheckpoint.log == row.log).order_by("size")
+    }
+    key = [note.verifier(row.origin, gateways.journal_key)]
+    for batch in journal.records(row.log):
+        payloads = journal.payloads(row.log, batch[0].sequence, batch[-1].sequence + 1)
+        for item in batch:
+            if item.sequence >= row.size:
+                break
+            proof, trace = (payloads.get((item.sequence, group)) for group in record.GROUPS)
+            found = chain.feed(bytes(item.header), proof, trace)
+            findings += [f"{f.sequence} {f.code}" for f in found]
+            findings += [f"{item.sequence} {name}" for name in _projections_wrong(item)]
+            if (signed := kept.pop(chain.size, None)) is not None:
+                findings += _checkpoint_wrong(signed, chain, key)
+    findings += [f"{f.sequence} {f.code}" for f in chain.finish()]
+    if (chain.size, chain.head.hex()) != (row.size, row.head):
+        findings.append(f"{chain.size} TAIL_TRUNCATED")
+    findings += [f"{size} TAIL_TRUNCATED" for size in kept]
+    return findings
+
+
+def _announced(log: str) -> list[purge.Purge]:
+    """Return the purges the journal announces: read beforehand, for they stand after what they explain."""
+    query = (
+        JournalRecord.select(JournalRecord.header, JournalPayload.body)
+        .join(
+            JournalPayload,
+            on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
+        )
+        .where(
+            JournalRecord.log == log,
+            JournalRecord.operation == "journal.purged",
+            JournalPayload.group == "proof",
+            JournalPayload.body.is_null(False),
+        )
+        .tuples()
+    )
+    return [found for header, body in query for found in purge.announced(record.parse(bytes(header)), bytes(body))]
+
+
+def _projections_wrong(item: JournalRecord) -> list[str]:
+    header = bytes(item.header)
+    try:
+        read = record.parse(header)
+    except record.HeaderNotCanonical:
+        return []  # the chain has said so
+    columns = (item.log, item.sequence, item.previous, item.operation, item.time, item.hash)
+    told = (read.log, read.sequence, read.previous, read.operation, read.time, record.record_hash(header).hex())
+    return [] if columns == told else ["PROJECTION_ALTERED"]
+
+
+def _checkpoint_wrong(signed: bytes, chain: Chain, key: list[note.Verifier]) -> list[str]:
+    try:
+        published = note.read_checkpoint(signed, key)
+    except (note.NoteRefused, note.CheckpointRefused):
+        return [f"{chain.size} BAD_SIGNATURE"]
+    return [] if published.root == chain.root() else [f"{chain.size} CHECKPOINT_MISMATCH"]
+
+
+def _subtree(log: str) -> merkle.Subtree:
+    def leaves(start: int, end: int) -> list[bytes]:
+        query = JournalRecord.select(JournalRecord.hash).where(
+            JournalRecord.log == log, JournalRecord.sequence >= start, JournalRecord.sequence < end
+        )
+        return [bytes.fromhex(row.hash) for row in query.order_by(JournalRecord.sequence)]
+
+    def kept(level: int, index: int) -> bytes | None:
+        row = JournalSubtree.get_or_none(log=log, level=level, index=index)
+        return bytes(row.hash) if row else None
+
+    return merkle.stored(leaves, kept, KEPT_LEVEL)
+
+
+def _keep_subtrees(log: str, size: int) -> None:
+    """Keep the complete subtrees up to `size` that are not kept yet."""
+    subtree = _subtree(log)
+    query = JournalSubtree.select().where(JournalSubtree.log == log, JournalSubtree.level == KEPT_LEVEL)
+    done = query.count() << KEPT_LEVEL
+    for end in range(done + (1 << KEPT_LEVEL), size + 1, 1 << KEPT_LEVEL):
+        rows = [
+            {"log": log, "level": level, "index": index, "hash": subtree(level, index)}
+            for level, index in merkle.completed(end, KEPT_LEVEL)
+        ]
+        with models.write():
+            JournalSubtree.insert_many(rows).on_conflict_ignore().execute()

@@ -1,0 +1,84 @@
+"""The reference and the secret printed on the act: drawn, checked, read back as people type them. Pure functions.
+
+Crockford's base32 alphabet, a Luhn mod 32 check character: a typing error is told before anything is spent.
+"""
+
+import secrets
+
+from mespieces.errors import Invalid
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+REFERENCE_LENGTH = 8
+SECRET_LENGTH = 20  # 19 random characters: 95 bits
+
+_VALUE = {character: value for value, character in enumerate(ALPHABET)}
+_READ_AS = str.maketrans({"O": "0", "I": "1", "L": "1"})
+_SEPARATORS = str.maketrans(dict.fromkeys("-_.–—‐‑‒−\u200b\u200c\u200d\u200e\u200f\ufeff", ""))
+
+
+class ReferenceMistyped(Invalid):
+    """The reference's check character does not fit: a typing error, nothing was looked up."""
+
+    field = "reference"
+    message = "Cette référence ne peut pas être juste : vérifiez les huit caractères, par exemple K7QF-3M9X."
+
+
+class SecretMistyped(Invalid):
+    """The secret's check character does not fit: a typing error, nothing was spent."""
+
+    field = "secret"
+    message = "Il y a une faute de frappe dans le code d’accès : vérifiez les quatre groupes de cinq caractères."
+
+
+def check_character(payload: str) -> str:
+    """Return the Luhn mod 32 check character of `payload`, its rightmost character doubled."""
+    total = 0
+    for position, character in enumerate(reversed(payload)):
+        value = _VALUE[character] * (2 if position % 2 == 0 else 1)
+        total += value // 32 + value % 32
+    return ALPHABET[-total % 32]
+
+
+def draw_reference() -> str:
+    """Return a fresh reference of 8 characters, never serial."""
+    return _draw(REFERENCE_LENGTH)
+
+
+def draw_secret() -> str:
+    """Return a fresh secret of 20 characters, 95 bits from the system's generator."""
+    return _draw(SECRET_LENGTH)
+
+
+def read_reference(typed: str) -> str:
+    """Return the 8 characters meant by `typed`. Raises `ReferenceMistyped`."""
+    meant = _normalise(typed)
+    if not _well_formed(meant, REFERENCE_LENGTH):
+        raise ReferenceMistyped
+    return meant
+
+
+def read_secret(typed: str) -> str:
+    """Return the 20 characters meant by `typed`. Raises `SecretMistyped`."""
+    meant = _normalise(typed)
+    if not _well_formed(meant, SECRET_LENGTH):
+        raise SecretMistyped
+    return meant
+
+
+def show(code: str) -> str:
+    """Return `code` in the groups it is printed in: 4-4 for a reference, 5-5-5-5 for a secret."""
+    size = 4 if len(code) == REFERENCE_LENGTH else 5
+    return "-".join(code[start : start + size] for start in range(0, len(code), size))
+
+
+def _draw(length: int) -> str:
+    payload = "".join(secrets.choice(ALPHABET) for _ in range(length - 1))
+    return payload + check_character(payload)
+
+
+def _normalise(typed: str) -> str:
+    return "".join(typed.translate(_SEPARATORS).split()).upper().translate(_READ_AS)
+
+
+def _well_formed(code: str, length: int) -> bool:
+    return len(code) == length and all(c in _VALUE for c in code) and check_character(code[:-1]) == code[-1]

@@ -1,0 +1,253 @@
+"""Consultations: a recipient opens, reads, downloads, and each is journaled before a byte leaves (art. 2, 4 and 6).
+
+A consultation is one recipient's session and one document, opened by the first request for its content.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from peewee import fn
+
+from mespieces import models
+from mespieces.domain import deposits, documents, journal, outbox
+from mespieces.errors import Refused, Unavailable
+from mespieces.gateways import Gateways
+from mespieces.gateways.storage import Missing
+from mespieces.gateways.vault import Corrupted, KeyErased, Plaintext
+from mespieces.models import Access, Consultation, Delivery, Deposit, Document, Session
+
+
+class SessionOver(Refused):
+    """The session ended while something was being asked."""
+
+    message = "Votre session est terminée : identifiez-vous de nouveau pour continuer."
+
+
+class DocumentCorrupted(Unavailable):
+    """The stored bytes are no longer those deposited: nothing is served (art. 4)."""
+
+    message = (
+        "Ce document ne peut pas être affiché : son empreinte n’est plus celle relevée au dépôt. "
+        "L’étude a été prévenue. Les autres pièces restent consultables."
+    )
+
+
+@dataclass(slots=True)
+class Reading:
+    """A document being served: its verified bytes, and what to call with the count of bytes handed over."""
+
+    document: Document
+    plaintext: Plaintext
+    consultation: Consultation
+
+    def close(self) -> None:
+        """Give the file back."""
+        self.plaintext.close()
+
+
+def readable(gateways: Gateways, session: Session) -> Deposit:
+    """Return the deposit a session may read now. Raises `AvailabilityOver`, `DepositWithdrawn`."""
+    return deposits.check(session.access.recipient.deposit, gateways.clock.now())
+
+
+def open_document(
+    gateways: Gateways, session: Session, number: int, mode: str, trace: journal.Trace, *, whole: bool = False
+) -> Reading:
+    """Open document `number` for a recipient, journaled before anything is returned. The reading must be closed.
+
+    1. Refuse when the availability is over.
+    2. Find the document through the recipient's own deposit.
+    3. Recompute the fingerprint when the consultation opens, and for each `whole` file; a difference is journaled,
+       told to the office, and nothing is served.
+    4. Commit `document.consulted`; when that fails, so does the consultation.
+
+    Raises `AvailabilityOver`, `DepositWithdrawn`, `DocumentMissing`, `DocumentCorrupted`, `SessionOver`.
+    """
+    deposit = readable(gateways, session)  # (1)
+    document = documents.numbered(deposit, number)  # (2)
+    known = Consultation.get_or_none(Consultation.session == session, Consultation.document == document)
+    plaintext, recomputed = _verified(gateways, session, document, trace, recompute=whole or known is None)  # (3)
+    try:
+        known = known or _journal_opening(gateways, session, document, mode, recomputed, trace)  # (4)
+        _begin(gateways, known, mode)
+    except BaseException:
+        plaintext.close()
+        raise
+    return Reading(document, plaintext, known)
+
+
+def page(
+    gateways: Gateways, session: Session, number: int, page_number: int, trace: journal.Trace
+) -> tuple[Reading, bytes]:
+    """Open document `number` and return one of its pages as WebP. Raises as `open_document`, and `PageMissing`."""
+    reading = open_document(gateways, session, number, "page", trace)
+    with _closed_on_error(reading):
+        return reading, documents.page(gateways, reading.document, page_number)
+
+
+def words(gateways: Gateways, session: Session, number: int, trace: journal.Trace) -> tuple[Reading, list[str]]:
+    """Open document `number` and return the text of its pages. Raises as `open_document`."""
+    reading = open_document(gateways, session, number, "text", trace)
+    with _closed_on_error(reading):
+        return reading, documents.words(gateways, reading.document)
+
+
+def finish(
+    gateways: Gateways, session: Session, reading: Reading, mode: str, trace: journal.Trace, *, whole: bool, sent: int
+) -> None:
+    """Journal how a response ended: `delivered` when all its bytes were handed to the server, else `interrupted`.
+
+    Called on a connection of its own when the response ends. Recorded once for each mode of a consultation; what was
+    interrupted and later delivered is recorded as delivered too.
+    """
+    reading.close()
+    outcome = "delivered" if whole else "interrupted"
+    with models.write():
+        delivery = models.locked(
+            Delivery.select().where(Delivery.consultation == reading.consultation, Delivery.mode == mode)
+        ).first()
+        if delivery is None or delivery.outcome in {"delivered", outcome}:
+            return
+        Delivery.update(outcome=outcome).where(Delivery.id == delivery.id).execute()
+        journal.append(
+            gateways,
+            f"document.{outcome}",
+            author=journal.recipient(session, trace),
+            document=reading.document,
+            recipient=session.access.recipient,
+            consultation=reading.consultation.id,
+            detail={"mode": mode, "sent": sent},
+        )
+
+
+def sweep(gateways: Gateways, older_than: timedelta = timedelta(hours=2)) -> int:
+    """Journal as interrupted the deliveries whose process died, and return how many."""
+    before = gateways.clock.now() - older_than
+    query = (
+        Delivery.select(Delivery, Consultation, Document)
+        .join(Consultation)
+        .join(Document)
+        .where(Delivery.outcome == "", Delivery.started_at < before)
+        .limit(500)
+    )
+    done = 0
+    for delivery in list(query):
+        with models.write():
+            if (
+                not Delivery.update(outcome="interrupted")
+                .where(Delivery.id == delivery.id, Delivery.outcome == "")
+                .execute()
+            ):
+                continue
+            journal.append(
+                gateways,
+                "document.interrupted",
+                document=delivery.consultation.document,
+                consultation=delivery.consultation.id,
+                detail={"mode": delivery.mode},
+            )
+            done += 1
+    return done
+
+
+def history(deposit: Deposit) -> dict[object, tuple[object, int]]:
+    """Return, for each recipient of the deposit, when they last opened a document and how many they opened."""
+    query = (
+        Consultation.select(
+            Access.recipient, fn.MAX(Consultation.opened_at), fn.COUNT(fn.DISTINCT(Consultation.document))
+        )
+        .join(Session)
+        .join(Access)
+        .switch(Consultation)
+        .join(Document)
+        .where(Document.deposit == deposit)
+        .group_by(Access.recipient)
+        .tuples()
+    )
+    return {recipient: (Consultation.opened_at.python_value(last), count) for recipient, last, count in query}
+
+
+def _verified(
+    gateways: Gateways, session: Session, document: Document, trace: journal.Trace, *, recompute: bool
+) -> tuple[Plaintext, str]:
+    try:
+        plaintext = documents.open_file(gateways, document)
+    except KeyErased as error:
+        raise deposits.AvailabilityOver from error
+    except (Corrupted, Missing) as error:
+        _report(gateways, session, document, "unreadable", trace)
+        raise DocumentCorrupted from error
+    if not recompute:
+        return plaintext, document.fingerprint
+    try:
+        recomputed = gateways.vault.fingerprint(plaintext)
+    except Corrupted:
+        recomputed = "unreadable"
+    except BaseException:
+        plaintext.close()
+        raise
+    if recomputed != document.fingerprint:
+        plaintext.close()
+        _report(gateways, session, document, recomputed, trace)
+        raise DocumentCorrupted
+    return plaintext, recomputed
+
+
+def _journal_opening(
+    gateways: Gateways, session: Session, document: Document, mode: str, recomputed: str, trace: journal.Trace
+) -> Consultation:
+    with models.write():
+        # The session's row is the lock: ten pages asked for at once open one consultation.
+        alive = models.locked(Session.select().where(Session.id == session.id)).first()
+        if alive is None or alive.ended_at:
+            raise SessionOver
+        if known := Consultation.get_or_none(Consultation.session == session, Consultation.document == document):
+            return known
+        deposits.check(Deposit.get_by_id(document.deposit_id), gateways.clock.now())
+        consultation = Consultation(session=session, document=document, opened_at=gateways.clock.now(), sequence=0)
+        consultation.sequence = journal.append(
+            gateways,
+            "document.consulted",
+            author=journal.recipient(session, trace),
+            document=document,
+            recipient=session.access.recipient,
+            consultation=consultation.id,
+            detail={"mode": mode, "recomputed": recomputed},
+        )
+        consultation.save(force_insert=True)
+    return consultation
+
+
+def _begin(gateways: Gateways, consultation: Consultation, mode: str) -> None:
+    if Delivery.select().where(Delivery.consultation == consultation, Delivery.mode == mode).exists():
+        return
+    with models.write():
+        Delivery.insert(
+            consultation=consultation, mode=mode, started_at=gateways.clock.now()
+        ).on_conflict_ignore().execute()
+
+
+def _report(gateways: Gateways, session: Session, document: Document, recomputed: str, trace: journal.Trace) -> None:
+    with models.write():
+        outbox.queue(gateways, "corruption", office=document.deposit.office, document=document)
+        journal.append(
+            gateways,
+            "document.corrupted",
+            author=journal.recipient(session, trace),
+            document=document,
+            recipient=session.access.recipient,
+            detail={"recomputed": recomputed},
+        )
+    gateways.bell.ring("mail")
+
+
+class _closed_on_error:  # noqa: N801 — a context manager reads as a verb
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind:
+            self._reading.close()

@@ -1,0 +1,314 @@
+"""Deposits: opened as a draft, filed once, then only consulted until the law has them end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+
+import peewee as pw
+
+from mespieces import models
+from mespieces.domain import calendar, codes, journal, offices, text
+from mespieces.errors import Expired, Invalid, NotFound, Refused
+from mespieces.gateways import Gateways
+from mespieces.models import Access, Consultation, Deposit, Document, Member, Office, Recipient, Signification
+
+PAGE = 25  # deposits a page of the list
+
+
+class State(StrEnum):
+    """Where a deposit stands."""
+
+    DRAFT = "draft"
+    FILED = "filed"
+    ENDED = "ended"
+    WITHDRAWN = "withdrawn"
+
+
+class DepositMissing(NotFound):
+    """No such deposit in this office."""
+
+
+class DepositFiled(Refused):
+    """Nothing can be added to, or taken from, a filed deposit."""
+
+    message = "Le dépôt {reference} est déposé : ses pièces ne peuvent plus être modifiées."
+
+
+class DepositEmpty(Invalid):
+    """A deposit is filed with documents."""
+
+    field = "documents"
+    message = "Ajoutez au moins une pièce avant de déposer."
+
+
+class DepositForNobody(Invalid):
+    """A deposit is filed for somebody."""
+
+    field = "recipients"
+    message = "Ajoutez au moins un destinataire avant de déposer."
+
+
+class AvailabilityOver(Expired):
+    """The 18 months are over (art. 5)."""
+
+    message = "La mise à disposition de ces documents est terminée : ils ont été supprimés, comme la loi le prévoit."
+
+
+class DepositWithdrawn(Expired):
+    """The office withdrew the deposit."""
+
+    message = "L’étude a retiré ces documents. Elle peut vous dire pourquoi, au numéro figurant sur l’acte."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What identifies the *requête*: typed by the office, cleaned by `read_case`."""
+
+    creditor: str
+    court: str
+    order_number: str
+    order_date: date
+    office_reference: str
+
+
+def read_case(typed: dict[str, str], *, today: date) -> Case:
+    """Return the case typed in a form or on the command line. Raises `Invalid` naming the field at fault."""
+    day = text.day(typed.get("order_date"), "order_date", latest=today)
+    if day is None:
+        raise text.Needed(field="order_date")
+    return Case(
+        creditor=text.line(typed.get("creditor"), "creditor"),
+        court=text.line(typed.get("court"), "court"),
+        order_number=text.line(typed.get("order_number"), "order_number", most=60),
+        order_date=day,
+        office_reference=text.line(typed.get("office_reference"), "office_reference", most=60),
+    )
+
+
+def open_draft(gateways: Gateways, case: Case, *, office: Office, by: journal.Author, member: Member | None) -> Deposit:
+    """Open a draft for `case`."""
+    with models.write():
+        deposit = Deposit.create(office=office, created_at=gateways.clock.now(), created_by=member, **_columns(case))
+        journal.append(gateways, "deposit.created", author=by, deposit=deposit, detail=_columns(case))
+    return deposit
+
+
+def change(deposit_id: UUID, case: Case) -> Deposit:
+    """Correct the case of a draft. Raises `DepositFiled`."""
+    with models.write():
+        draft(deposit_id)
+        Deposit.update(**_columns(case)).where(Deposit.id == deposit_id).execute()
+    return Deposit.get_by_id(deposit_id)
+
+
+def find(office: Office, deposit_id: UUID) -> Deposit:
+    """Return the office's deposit. Raises `DepositMissing`, also when it is another office's."""
+    found = Deposit.get_or_none(Deposit.id == deposit_id, Deposit.office == office)
+    if found is None:
+        raise DepositMissing
+    return found
+
+
+def draft(deposit_id: UUID) -> Deposit:
+    """Return the deposit, locked until the caller's transaction ends. Raises `DepositFiled`, `DepositMissing`."""
+    deposit = models.locked(Deposit.select().where(Deposit.id == deposit_id)).first()
+    if deposit is None:
+        raise DepositMissing
+    if deposit.filed_at:
+        raise DepositFiled(reference=deposit.office_reference)
+    return deposit
+
+
+def file(gateways: Gateways, deposit_id: UUID, *, by: journal.Author, member: Member | None = None) -> Deposit:
+    """Close the list of documents and start the 18 months (art. 5); filing a filed deposit changes nothing.
+
+    Raises `DepositEmpty`, `DepositForNobody`.
+    """
+    with models.write():
+        deposit = models.locked(Deposit.select().where(Deposit.id == deposit_id)).first()
+        if deposit.filed_at:
+            return deposit
+        documents = list(deposit.documents.order_by(Document.number))
+        recipients = list(deposit.recipients.order_by(Recipient.added_at))
+        if not documents:
+            raise DepositEmpty
+        if not recipients:
+            raise DepositForNobody
+        now = gateways.clock.now()
+        deposit.filed_at, deposit.filed_by = now, member
+        deposit.expires_at = _end(deposit, now)
+        for recipient in recipients:
+            give_reference(gateways, recipient)
+            journal.append(gateways, "recipient.added", author=by, recipient=recipient, detail=_named(recipient))
+        deposit.filed_sequence = journal.append(
+            gateways,
+            "deposit.filed",
+            author=by,
+            deposit=deposit,
+            detail={
+                "documents": [_listed(document) for document in documents],
+                "recipients": len(recipients),
+                "available_until": deposit.expires_at.isoformat(),
+            },
+        )
+        deposit.save()
+    gateways.bell.ring("previews")
+    return deposit
+
+
+def give_reference(gateways: Gateways, recipient: Recipient) -> Access:
+    """Give a recipient the public reference of their access, inside the caller's transaction."""
+    while True:
+        reference = codes.draw_reference()
+        if not Access.select().where(Access.reference == reference).exists():
+            return Access.create(recipient=recipient, reference=reference, created_at=gateways.clock.now())
+
+
+def state(deposit: Deposit, now: datetime) -> State:
+    """Return where the deposit stands at `now`: the date alone ends it, whether or not a worker has run."""
+    if deposit.withdrawn_at:
+        return State.WITHDRAWN
+    if not deposit.filed_at:
+        return State.DRAFT
+    if deposit.ended_at or deposit.expires_at is None or deposit.expires_at <= now:
+        return State.ENDED
+    return State.FILED
+
+
+def check(deposit: Deposit, now: datetime) -> Deposit:
+    """Return the deposit when recipients may read it at `now`; an unknown end means refused (art. 5).
+
+    Raises `AvailabilityOver`, `DepositWithdrawn`.
+    """
+    found = state(deposit, now)
+    if found == State.WITHDRAWN:
+        raise DepositWithdrawn
+    if found != State.FILED:
+        raise AvailabilityOver
+    return deposit
+
+
+def end_with(deposit: Deposit, significations: Sequence[date]) -> datetime:
+    """Return the instant a filed deposit ends given its significations and what was already promised (art. 5)."""
+    office = deposit.office
+    end = calendar.end_of_availability(
+        deposit.filed_at, significations, zone=offices.zone(office), territory=office.territory
+    )
+    if deposit.prolonged_until:
+        end = max(end, calendar.end_of(deposit.prolonged_until, offices.zone(office)))
+    return end
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of the list of deposits."""
+
+    deposit: Deposit
+    recipients: tuple[str, ...]
+    documents: int
+    consulted: int
+
+
+def search(office: Office, words: str, wanted: str, now: datetime, *, page: int = 1) -> tuple[list[Listed], int]:
+    """Return a page of the office's deposits, newest first, and how many there are in all.
+
+    Each word must appear in the case, a recipient's name or an access reference.
+    """
+    query = Deposit.select().where(Deposit.office == office)
+    if (condition := _in_state(wanted, now)) is not None:
+        query = query.where(condition)
+    for word in text.storable(words).split()[:8]:
+        query = query.where(_mentions(word))
+    total = query.count()
+    rows = list(query.order_by(Deposit.created_at.desc(), Deposit.id).paginate(page, PAGE))
+    return _with_counts(rows), total
+
+
+def warning(deposit: Deposit, now: datetime) -> date | None:
+    """Return the day before which the order must be served, while a recipient of the deposit has not been."""
+    signified = Signification.select(Signification.recipient).where(Signification.cancelled_at.is_null())
+    waiting = deposit.recipients.where(Recipient.id.not_in(signified)).exists()
+    return calendar.lapse_of_order(deposit.order_date) if waiting and state(deposit, now) != State.ENDED else None
+
+
+def _end(deposit: Deposit, filed_at: datetime) -> datetime:
+    deposit.filed_at = filed_at
+    query = (
+        Signification.select(Signification.signified_on)
+        .join(Recipient)
+        .where(Recipient.deposit == deposit, Signification.cancelled_at.is_null())
+    )
+    return end_with(deposit, [row.signified_on for row in query])
+
+
+def _columns(case: Case) -> dict[str, object]:
+    return {
+        "creditor": case.creditor,
+        "court": case.court,
+        "order_number": case.order_number,
+        "order_date": case.order_date,
+        "office_reference": case.office_reference,
+    }
+
+
+def _listed(document: Document) -> dict[str, object]:
+    return {
+        "number": document.number,
+        "document": str(document.id),
+        "fingerprint": document.fingerprint,
+        "title": document.title,
+        "nature": document.nature,
+        "dated": document.dated,
+    }
+
+
+def _named(recipient: Recipient) -> dict[str, object]:
+    return {"name": recipient.name, "representative": recipient.representative, "kind": recipient.kind}
+
+
+def _in_state(wanted: str, now: datetime) -> pw.Expression | None:
+    conditions = {
+        State.DRAFT: Deposit.filed_at.is_null() & Deposit.withdrawn_at.is_null(),
+        State.FILED: (Deposit.expires_at > now) & Deposit.ended_at.is_null() & Deposit.withdrawn_at.is_null(),
+        State.ENDED: ((Deposit.expires_at <= now) | Deposit.ended_at.is_null(False)) & Deposit.withdrawn_at.is_null(),
+        State.WITHDRAWN: Deposit.withdrawn_at.is_null(False),
+    }
+    return conditions[State(wanted)] if wanted in conditions else None
+
+
+def _mentions(word: str) -> pw.Expression:
+    reference = word.replace("-", "").upper()
+    named = (
+        Recipient.select(Recipient.deposit)
+        .join(Access, pw.JOIN.LEFT_OUTER)
+        .where(
+            Recipient.name.contains(word) | Recipient.representative.contains(word) | (Access.reference == reference)
+        )
+    )
+    found = Deposit.id.in_(named)
+    for column in (Deposit.office_reference, Deposit.creditor, Deposit.court, Deposit.order_number):
+        found |= column.contains(word)
+    return found
+
+
+def _with_counts(rows: list[Deposit]) -> list[Listed]:
+    """Gather what the list shows in three queries, however many deposits."""
+    ids = [row.id for row in rows]
+    names: dict[UUID, list[str]] = {}
+    for recipient in Recipient.select().where(Recipient.deposit.in_(ids)).order_by(Recipient.added_at):
+        names.setdefault(recipient.deposit_id, []).append(recipient.name)
+    documents = dict(
+        Document.select(Document.deposit, pw.fn.COUNT(Document.id))
+        .where(Document.deposit.in_(ids))
+        .group_by(Document.deposit)
+        .tuples()
+    )
+    consulted = dict(
+        Consultation.select(Document.deposit, pw.fn.COUNT(Consultation.id)).join(Document)
+        .where(Document.deposit.in_(ids)).group_by(Document.deposit).tuples()
+    )  # fmt: skip
+    return [
+        Listed(row, tuple(names.get(row.id, ())), documents.get(row.id, 0), consulted.get(row.id, 0)) for row in rows
+    ]

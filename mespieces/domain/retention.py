@@ -1,0 +1,135 @@
+"""Retention: what must go, and when (art. 5). Access ends at the instant itself; the bytes follow as soon as a worker runs.
+
+Deleting is erasing the wrapped key, then the bytes. A deletion record remains.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mespieces import models
+from mespieces.domain import accesses, documents, journal
+from mespieces.errors import Refused
+from mespieces.gateways import Gateways
+from mespieces.models import Deposit, Document, Fact, Session, SignIn
+
+HEARTBEAT = "worker"
+LARGEST_JUMP = timedelta(days=1)
+
+
+class ClockJumped(Refused):
+    """The clock moved forward more than a day since anything was last recorded."""
+
+    message = (
+        "L’horloge a avancé de plus d’un jour depuis la dernière activité : les suppressions attendent. "
+        "Si la date est juste, confirmez-les avec « mespieces expire »."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A deposit whose documents must go."""
+
+    deposit: Deposit
+    documents: int
+
+
+def due(now: datetime) -> list[Due]:
+    """Return the deposits past their end with something left to delete, the earliest first."""
+    waiting = Document.select(Document.deposit).where(Document.deleted_at.is_null())
+    query = (
+        Deposit.select()
+        .where((Deposit.expires_at <= now) | Deposit.ended_at.is_null(False), Deposit.filed_at.is_null(False))
+        .where(Deposit.ended_at.is_null() | Deposit.id.in_(waiting))
+        .order_by(Deposit.expires_at)
+    )
+    return [Due(deposit, deposit.documents.count()) for deposit in query]
+
+
+def expire(gateways: Gateways, *, confirmed: bool = False) -> list[Due]:
+    """Delete what is due and return it. Can be cut anywhere and run again.
+
+    Raises `ClockJumped` unless the operator confirmed the date.
+    """
+    now = gateways.clock.now()
+    if not confirmed and jumped(now):
+        raise ClockJumped
+    done = due(now)
+    for item in done:
+        _end(gateways, item.deposit)
+        for document in item.deposit.documents.where(Document.deleted_at.is_null()):
+            _delete(gateways, document)
+    if done:
+        _settle()
+    return done
+
+
+def beat(gateways: Gateways) -> None:
+    """Remember that the worker lives, and at what time by its clock."""
+    now = gateways.clock.now()
+    with models.write():
+        Fact.insert(name=HEARTBEAT, at=now).on_conflict(conflict_target=[Fact.name], update={Fact.at: now}).execute()
+
+
+def jumped(now: datetime) -> bool:
+    """Tell whether the clock moved forward more than a day since the last record or heartbeat."""
+    seen = [journal.last_time()]
+    if row := Fact.get_or_none(Fact.name == HEARTBEAT):
+        seen.append(row.at)
+    known = [instant for instant in seen if instant is not None]
+    return bool(known) and now - max(known) > LARGEST_JUMP
+
+
+def sweep(gateways: Gateways) -> None:
+    """Drop sessions and sign-ins that ended long ago and were never used to read anything."""
+    before = gateways.clock.now() - timedelta(days=2)
+    with models.write():
+        SignIn.delete().where(SignIn.created_at < before).execute()
+        used = models.Consultation.select(models.Consultation.session)
+        Session.delete().where(Session.created_at < before, Session.id.not_in(used)).execute()
+
+
+def sweep_orphans(gateways: Gateways, older_than: timedelta = timedelta(hours=6)) -> int:
+    """Delete stored bytes that no document claims (an upload cut half-way), and return how many documents that was."""
+    before = gateways.clock.now() - older_than
+    found: dict[str, datetime] = {}
+    for stored in gateways.vault.names():
+        folder = "/".join(stored.name.split("/")[:2])
+        found[folder] = max(stored.modified, found.get(folder, stored.modified))
+    known = {
+        documents.folder(row.id)
+        for row in Document.select(Document.id).where(Document.deleted_at.is_null())
+    }  # fmt: skip
+    orphans = [folder for folder, modified in found.items() if folder not in known and modified < before]
+    for folder in orphans:
+        gateways.vault.delete_all(folder)
+    return len(orphans)
+
+
+def _end(gateways: Gateways, deposit: Deposit) -> None:
+    """Erase the keys: from here on nobody can read anything of the deposit, whatever happens to the bytes."""
+    with models.write():
+        row = models.locked(Deposit.select().where(Deposit.id == deposit.id)).first()
+        if row.ended_at:
+            return
+        now = gateways.clock.now()
+        Deposit.update(ended_at=now).where(Deposit.id == deposit.id).execute()
+        Document.update(wrapped_key=None).where(Document.deposit == deposit).execute()
+        accesses.forget_keys(row)
+        journal.append(gateways, "deposit.expired", deposit=row, detail={"available_until": row.expires_at.isoformat()})
+
+
+def _delete(gateways: Gateways, document: Document) -> None:
+    gateways.vault.delete_all(documents.folder(document.id))
+    with models.write():
+        if (
+            Document.update(deleted_at=gateways.clock.now())
+            .where(Document.id == document.id, Document.deleted_at.is_null())
+            .execute()
+        ):
+            journal.append(gateways, "document.deleted", document=document)
+
+
+def _settle() -> None:
+    """Have erased keys leave SQLite's write-ahead log as well."""
+    if models.is_sqlite():
+        models.database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,82 @@
+"""How often things failed lately, counted in the database so that all workers share it and restarts forget nothing.
+
+Functions here run inside the caller's transaction.
+"""
+
+import hashlib
+import ipaddress
+from datetime import datetime, timedelta
+
+from mespieces import models
+from mespieces.models import Throttle
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+NETWORK_LIMIT = 100  # wrong secrets an hour from one network: phones share addresses
+CODE_LIMIT = 25  # wrong codes a day for one recipient
+FREE_TRIES = 3
+LONGEST_DELAY = timedelta(minutes=15)
+
+
+def network(address: str) -> str:
+    """Return the network an address counts for: IPv4 /24, IPv6 /56; one of its own for what is no address."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return str(ipaddress.ip_network(f"{ip}/{24 if ip.version == 4 else 56}", strict=False))
+
+
+def key(*parts: str) -> str:
+    """Return the name of a counter. What strangers type never stands in it: parts are hashed."""
+    return parts[0] + ":" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+
+def waits(name: str, now: datetime) -> int:
+    """Return how many seconds remain until `name` may try again, 0 when it may now."""
+    row = Throttle.get_or_none(Throttle.key == name)
+    if row is None or row.until is None or row.until <= now:
+        return 0
+    return int((row.until - now).total_seconds()) + 1
+
+
+def fail(name: str, now: datetime, window: timedelta = DAY) -> int:
+    """Count one failure of `name` in its present window and return the count."""
+    row = models.locked(Throttle.select().where(Throttle.key == name)).first()
+    if row is None or now - row.since >= window:
+        Throttle.insert(key=name, failures=1, since=now, until=None).on_conflict(
+            conflict_target=[Throttle.key],
+            update={Throttle.failures: 1, Throttle.since: now, Throttle.until: None},
+        ).execute()
+        return 1
+    Throttle.update(failures=Throttle.failures + 1).where(Throttle.key == name).execute()
+    return int(row.failures) + 1
+
+
+def delay(name: str, until: datetime) -> None:
+    """Have `name` wait until that instant."""
+    Throttle.update(until=until).where(Throttle.key == name).execute()
+
+
+def growing(failures: int) -> timedelta:
+    """Return the delay after that many failures: none at first, then 2, 4, 8 … seconds, at most a quarter of an hour."""
+    if failures <= FREE_TRIES:
+        return timedelta()
+    return min(timedelta(seconds=2 ** min(failures - FREE_TRIES, 20)), LONGEST_DELAY)
+
+
+def forget(name: str) -> None:
+    """Start counting `name` again: it succeeded."""
+    Throttle.delete().where(Throttle.key == name).execute()
+
+
+def count(name: str, now: datetime, window: timedelta) -> int:
+    """Return the failures of `name` in its present window."""
+    row = Throttle.get_or_none(Throttle.key == name)
+    return 0 if row is None or now - row.since >= window else int(row.failures)
+
+
+def sweep(now: datetime) -> None:
+    """Drop the counters whose every window is over."""
+    Throttle.delete().where(Throttle.since < now - 2 * DAY).execute()

@@ -1,0 +1,413 @@
+"""The tables: columns, keys, constraints; `write()` is the one way to open a transaction. No rule lives here.
+
+The tables themselves are made by the numbered migrations; a test compares the two on both databases.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import peewee as pw
+from playhouse.pool import PooledPostgresqlDatabase
+
+database = pw.DatabaseProxy()
+
+_SQLITE_PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": "full",  # a committed record survives a power cut
+    "foreign_keys": 1,
+    "recursive_triggers": 1,  # INSERT OR REPLACE would else skip the journal's DELETE trigger
+    "secure_delete": 1,  # an erased key is overwritten, not only unlinked
+    "busy_timeout": 15_000,
+}
+
+
+def connect(url: str) -> pw.Database:
+    """Bind the models to the database at `url` (`sqlite:///path`, `postgresql://…`) and return it, not yet open."""
+    if url.startswith("sqlite:///"):
+        bound: pw.Database = pw.SqliteDatabase(url.removeprefix("sqlite:///"), pragmas=_SQLITE_PRAGMAS, timeout=15)
+    elif url.startswith(("postgresql://", "postgres://")):
+        bound = PooledPostgresqlDatabase(url, prefer_psycopg3=True, max_connections=100, stale_timeout=300)
+    else:
+        raise ValueError(url)
+    database.initialize(bound)
+    return bound
+
+
+def is_sqlite() -> bool:
+    """Whether the bound database is SQLite."""
+    return isinstance(database.obj, pw.SqliteDatabase)
+
+
+class NestedWriteError(RuntimeError):
+    """A transaction was opened inside another: a defect of the program."""
+
+
+@contextmanager
+def write() -> Iterator[None]:
+    """Run the block in one transaction that sees and locks the newest state; refuses to nest.
+
+    SQLite takes its only write lock at once (BEGIN IMMEDIATE): a reading upgraded later could fail half-way.
+    """
+    if database.in_transaction():
+        raise NestedWriteError
+    with database.atomic("IMMEDIATE") if is_sqlite() else database.atomic():
+        yield
+
+
+def locked(query: Any) -> Any:
+    """Return `query` so that its rows stay as read until the transaction ends."""
+    return query if is_sqlite() else query.for_update()
+
+
+class InstantField(pw.Field):
+    """An aware UTC instant with microseconds, the same value from both databases."""
+
+    field_type = "INSTANT"
+
+    def db_value(self, value: datetime | None) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant without its zone")
+        value = value.astimezone(UTC)
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if is_sqlite() else value
+
+    def python_value(self, value: Any) -> datetime | None:
+        if value is None or (isinstance(value, datetime) and value.tzinfo is UTC):
+            return value
+        if isinstance(value, str):
+            return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        return value.astimezone(UTC)
+
+
+def instant(**options: Any) -> Any:
+    """Return a column of instants, its type as open as those of peewee's own columns."""
+    return InstantField(**options)
+
+
+class Model(pw.Model):
+    """What every table shares."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+class Row(Model):
+    """A row known by a random identifier."""
+
+    id = pw.UUIDField(primary_key=True, default=uuid4)
+
+
+class Office(Row):
+    """An *étude*."""
+
+    name = pw.TextField()
+    address = pw.TextField()
+    phone = pw.TextField()
+    email = pw.TextField()
+    time_zone = pw.TextField(default="Europe/Paris")
+    territory = pw.TextField(default="")
+    created_at = instant()
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class Member(Row):
+    """Somebody of an office, with one role."""
+
+    office = pw.ForeignKeyField(Office, backref="members", on_delete="RESTRICT")
+    name = pw.TextField()
+    email = pw.TextField(unique=True)
+    role = pw.TextField()
+    password_hash = pw.TextField()
+    totp_key = pw.BlobField(null=True)
+    totp_enrolled_at = instant(null=True)
+    totp_last_step = pw.BigIntegerField(default=0)
+    created_at = instant()
+    left_at = instant(null=True)
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class Deposit(Row):
+    """One *requête*: its documents and its recipients."""
+
+    office = pw.ForeignKeyField(Office, backref="deposits", on_delete="RESTRICT")
+    office_reference = pw.TextField()
+    creditor = pw.TextField()
+    court = pw.TextField()
+    order_number = pw.TextField()
+    order_date = pw.DateField()
+    replaces = pw.ForeignKeyField("self", null=True, on_delete="RESTRICT", backref="replaced_by")
+    created_at = instant()
+    created_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
+    filed_at = instant(null=True)
+    filed_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
+    filed_sequence = pw.BigIntegerField(null=True)
+    expires_at = instant(null=True, index=True)
+    prolonged_until = pw.DateField(null=True)
+    withdrawn_at = instant(null=True)
+    withdrawn_because = pw.TextField(null=True)
+    ended_at = instant(null=True)
+
+    def __str__(self) -> str:
+        return str(self.office_reference)
+
+
+class Document(Row):
+    """A *pièce*. Its bytes lie in the vault under its own data key, kept here wrapped."""
+
+    deposit = pw.ForeignKeyField(Deposit, backref="documents", on_delete="RESTRICT")
+    number = pw.IntegerField()
+    title = pw.TextField()
+    nature = pw.TextField(default="")
+    dated = pw.DateField(null=True)
+    filename = pw.TextField()
+    media_type = pw.TextField()
+    size = pw.BigIntegerField()
+    pages = pw.IntegerField()
+    fingerprint = pw.TextField()
+    notices = pw.TextField(default="")
+    wrapped_key = pw.BlobField(null=True)
+    added_at = instant()
+    added_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
+    previews_at = instant(null=True)
+    previews_tries = pw.IntegerField(default=0)
+    deleted_at = instant(null=True)
+
+    class Meta:
+        indexes = ((("deposit", "number"), True),)
+
+    def __str__(self) -> str:
+        return str(self.title)
+
+
+class Recipient(Row):
+    """A *destinataire*: a person, or a company with its representative."""
+
+    deposit = pw.ForeignKeyField(Deposit, backref="recipients", on_delete="RESTRICT")
+    kind = pw.TextField(default="person")
+    name = pw.TextField()
+    representative = pw.TextField(default="")
+    address = pw.TextField(default="")
+    email = pw.TextField(default="")
+    email_set_by = pw.TextField(default="")
+    way = pw.TextField(default="")
+    way_set_by = pw.TextField(default="")
+    second_step_waived_because = pw.TextField(null=True)
+    added_at = instant()
+    added_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class Signification(Row):
+    """The service of the act on a recipient; the latest that was not cancelled counts."""
+
+    recipient = pw.ForeignKeyField(Recipient, backref="significations", on_delete="RESTRICT")
+    signified_on = pw.DateField()
+    manner = pw.TextField(default="")
+    recorded_at = instant()
+    recorded_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
+    cancelled_at = instant(null=True)
+
+
+class Access(Row):
+    """What is printed on the act for one recipient: a public reference, and the hash of a secret."""
+
+    recipient = pw.ForeignKeyField(Recipient, unique=True, backref="accesses", on_delete="RESTRICT")
+    reference = pw.TextField(unique=True)
+    secret_hash = pw.TextField(null=True)
+    issued_at = instant(null=True)
+    issued_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
+    first_identified_at = instant(null=True)
+    created_at = instant()
+
+    def __str__(self) -> str:
+        return str(self.reference)
+
+
+class CodeKey(Row):
+    """The TOTP key of one access for one way, sealed; `last_step` was the last one issued or accepted."""
+
+    access = pw.ForeignKeyField(Access, backref="code_keys", on_delete="CASCADE")
+    way = pw.TextField()
+    sealed_key = pw.BlobField()
+    last_step = pw.BigIntegerField(default=0)
+    failures = pw.IntegerField(default=0)
+    created_at = instant()
+
+    class Meta:
+        indexes = ((("access", "way"), True),)
+
+
+class SignIn(Row):
+    """A sign-in in progress: the first proof was right, the second is awaited. For a recipient or for a member."""
+
+    token_hash = pw.TextField(unique=True)
+    access = pw.ForeignKeyField(Access, null=True, backref="sign_ins", on_delete="CASCADE")
+    member = pw.ForeignKeyField(Member, null=True, backref="sign_ins", on_delete="CASCADE")
+    way = pw.TextField(default="")
+    email = pw.TextField(default="")
+    sealed_key = pw.BlobField(null=True)
+    code_step = pw.BigIntegerField(null=True)
+    code_issued_at = instant(null=True)
+    codes_issued = pw.IntegerField(default=0)
+    tries = pw.IntegerField(default=0)
+    created_at = instant()
+    closed_at = instant(null=True)
+
+
+class Session(Row):
+    """Somebody identified, for a while."""
+
+    token_hash = pw.TextField(unique=True)
+    access = pw.ForeignKeyField(Access, null=True, backref="sessions", on_delete="CASCADE")
+    member = pw.ForeignKeyField(Member, null=True, backref="sessions", on_delete="CASCADE")
+    way = pw.TextField()
+    created_at = instant()
+    seen_at = instant()
+    ended_at = instant(null=True)
+
+
+class Throttle(Model):
+    """How often something failed lately, shared by all workers."""
+
+    key = pw.TextField(primary_key=True)
+    failures = pw.IntegerField(default=0)
+    since = instant()
+    until = instant(null=True)
+
+
+class Consultation(Row):
+    """One recipient's session reading one document (art. 2 and 6)."""
+
+    session = pw.ForeignKeyField(Session, backref="consultations", on_delete="RESTRICT")
+    document = pw.ForeignKeyField(Document, backref="consultations", on_delete="RESTRICT")
+    opened_at = instant()
+    sequence = pw.BigIntegerField()
+
+    class Meta:
+        indexes = ((("session", "document"), True),)
+
+
+class Delivery(Row):
+    """How one mode of a consultation ended: all its bytes handed over, or not."""
+
+    consultation = pw.ForeignKeyField(Consultation, backref="deliveries", on_delete="CASCADE")
+    mode = pw.TextField()
+    started_at = instant()
+    outcome = pw.TextField(default="")
+
+    class Meta:
+        indexes = ((("consultation", "mode"), True),)
+
+
+class JournalLog(Model):
+    """A journal: its random name, its frozen origin, and its head."""
+
+    log = pw.TextField(primary_key=True)
+    origin = pw.TextField()
+    size = pw.BigIntegerField(default=0)
+    head = pw.TextField()
+    time = pw.TextField(default="")
+    opened_at = instant()
+    closed_at = instant(null=True)
+
+
+class JournalRecord(Model):
+    """A record's header, verbatim, and its hash; the other columns are projections of the header."""
+
+    log = pw.TextField()
+    sequence = pw.BigIntegerField()
+    previous = pw.TextField()
+    hash = pw.TextField()
+    operation = pw.TextField()
+    time = pw.TextField()
+    header = pw.BlobField()
+
+    class Meta:
+        primary_key = pw.CompositeKey("log", "sequence")
+
+
+class JournalPayload(Model):
+    """The erasable side of a record: one group's salt and body, and the keys its stories are found by."""
+
+    log = pw.TextField()
+    sequence = pw.BigIntegerField()
+    group = pw.TextField(column_name="payload_group")
+    salt = pw.BlobField(null=True)
+    body = pw.BlobField(null=True)
+    deposit = pw.UUIDField(null=True)
+    office = pw.UUIDField(null=True)
+
+    class Meta:
+        primary_key = pw.CompositeKey("log", "sequence", "group")
+
+
+class JournalSubtree(Model):
+    """The hash of a complete subtree of 2^level leaves (RFC 6962), so that a root costs O(log n)."""
+
+    log = pw.TextField()
+    level = pw.IntegerField()
+    index = pw.BigIntegerField(column_name="subtree_index")
+    hash = pw.BlobField()
+
+    class Meta:
+        primary_key = pw.CompositeKey("log", "level", "index")
+
+
+class JournalCheckpoint(Model):
+    """A signed checkpoint as it was published."""
+
+    log = pw.TextField()
+    size = pw.BigIntegerField()
+    note = pw.BlobField()
+    created_at = instant()
+
+    class Meta:
+        primary_key = pw.CompositeKey("log", "size")
+
+
+class Message(Row):
+    """A mail to send: its kind and whom it is for, never its text (codes are rendered at sending)."""
+
+    kind = pw.TextField()
+    office = pw.ForeignKeyField(Office, null=True, on_delete="CASCADE", backref="+")
+    recipient = pw.ForeignKeyField(Recipient, null=True, on_delete="CASCADE", backref="+")
+    member = pw.ForeignKeyField(Member, null=True, on_delete="CASCADE", backref="+")
+    sign_in = pw.ForeignKeyField(SignIn, null=True, on_delete="CASCADE", backref="+")
+    document = pw.ForeignKeyField(Document, null=True, on_delete="CASCADE", backref="+")
+    created_at = instant()
+    due_at = instant(index=True)
+    tries = pw.IntegerField(default=0)
+    sent_at = instant(null=True)
+    given_up_at = instant(null=True)
+    reason = pw.TextField(default="")
+
+
+class Fact(Model):
+    """What the machine last noticed of itself: the worker's heartbeat, the last verification of the journal."""
+
+    name = pw.TextField(primary_key=True)
+    at = instant()
+    detail = pw.TextField(default="")
+
+
+TABLES: tuple[type[Model], ...] = (
+    Office, Member, Deposit, Document, Recipient, Signification, Access, CodeKey, SignIn, Session, Throttle,
+    Consultation, Delivery, JournalLog, JournalRecord, JournalPayload, JournalSubtree, JournalCheckpoint, Message, Fact,
+)  # fmt: skip
+
+
+def draw_token() -> str:
+    """Return a fresh bearer token of 256 bits; only its SHA-256 is ever stored."""
+    return secrets.token_urlsafe(32)

@@ -1,0 +1,276 @@
+"""The verification of a whole export: its journals, their checkpoints, their ends, against what the auditor trusts."""
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from mespieces.verifier import canonical, export, note, purge, record
+from mespieces.verifier.chain import WITHHELD, Chain
+from mespieces.verifier.export import Source, Unreadable
+from mespieces.verifier.findings import Code, Finding
+
+MOST_FINDINGS = 1000
+"""Beyond, findings are counted and no longer kept: a ruined export must not fill the memory."""
+
+
+@dataclass
+class LogReport:
+    """What was seen of one journal."""
+
+    log: str
+    origin: str = ""
+    size: int = 0
+    head: str = ""
+    root: str = ""
+    time: str = ""
+    purged: int = 0
+    withheld: int = 0
+    trusted_size: int = 0
+    """How many records the anchors given by the auditor cover."""
+    anchored_size: int = 0
+    """How many records a time-stamp or a note kept by the auditor covers."""
+    unanchored: int = 0
+    """Records after these, anchors themselves left out."""
+    unanchored_since: str = ""
+    timestamps: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What was seen of an export."""
+
+    logs: list[LogReport] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    bound: bool = False
+    """Whether every journal is tied to an anchor the auditor gave: without it nothing is ever called intact."""
+
+    def add(self, found: Iterable[Finding]) -> None:
+        """Keep findings, and count those there is no room for."""
+        for finding in found:
+            self.counts[finding.code] += 1
+            if len(self.findings) < MOST_FINDINGS:
+                self.findings.append(finding)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the auditor brings: keys, and checkpoints kept from another day."""
+
+    keys: Sequence[note.Verifier] = ()
+    since: Sequence[note.Checkpoint] = ()
+
+
+def verify(where: Source, trust: Trust) -> Report:
+    """Verify the export's journal and the earlier ones it carries. Raises `Unreadable` when nothing can be said of it."""
+    report = Report()
+    audits: dict[str, _Audit] = {}
+    for folder in ("", *_earlier(where, "")):
+        audit = _Audit(where, folder, trust, current=not folder)
+        report.add(audit.run())
+        report.logs.append(audit.seen)
+        audits.setdefault(audit.seen.log, audit)
+    for audit in audits.values():
+        report.add(_lost(audit, audits))
+    report.bound = _bound(audits)
+    for kept in trust.since:
+        if _log_of(kept.origin) not in audits:
+            report.add([Finding(Code.CHECKPOINT_MISMATCH, max(kept.size - 1, 0), _log_of(kept.origin), kept.origin)])
+    return report
+
+
+def _bound(audits: dict[str, "_Audit"]) -> bool:
+    """Tell whether every journal is tied to what the auditor trusts, directly or through the one that continues it."""
+    bound = {log for log, audit in audits.items() if audit.seen.trusted_size}
+    queue = deque(bound)
+    while queue:
+        before = str(audits[queue.popleft()].cited.get("log"))
+        if before in audits and before not in bound:
+            bound.add(before)
+            queue.append(before)
+    return len(bound) == len(audits)
+
+
+def _earlier(where: Source, folder: str) -> Iterator[str]:
+    for name in where.names(f"{folder}previous"):
+        yield f"{folder}previous/{name}/"
+        yield from _earlier(where, f"{folder}previous/{name}/")
+
+
+def _lost(audit: "_Audit", audits: dict[str, "_Audit"]) -> Iterator[Finding]:
+    """Compare what a reopened journal cites with the journal it continues."""
+    cited = audit.cited
+    if not cited:
+        return
+    before = audits.get(str(cited.get("log")))
+    if before is None:
+        yield Finding(Code.TAIL_TRUNCATED, 0, str(cited.get("log")), "journal précédent absent")
+        return
+    size, head, newest = cited.get("size"), cited.get("head"), cited.get("checkpoint")
+    seen = before.seen
+    if isinstance(size, int) and size > seen.size:
+        yield Finding(Code.TAIL_TRUNCATED, seen.size, seen.log, f"{size - seen.size} enregistrements")
+    elif (size, head) != (seen.size, seen.head):
+        yield Finding(Code.PREVIOUS_MISMATCH, 0, audit.seen.log, f"journal {seen.log}")
+    kept = newest.get("size") if isinstance(newest, dict) else None
+    if isinstance(kept, int) and kept > max(seen.size, before.signed_size):
+        yield Finding(Code.TAIL_LOST, seen.size, seen.log, f"{kept - seen.size} enregistrements")
+
+
+def _log_of(origin: str) -> str:
+    return origin.rpartition("/")[2]
+
+
+class _Audit:
+    """One journal of the export, read twice: for the announcements of purges, then record by record."""
+
+    def __init__(self, where: Source, folder: str, trust: Trust, *, current: bool) -> None:
+        self._where, self._folder, self._current = where, folder, current
+        about = export.read_json(where, f"{folder}log.json")
+        self.seen = LogReport(log=str(about.get("log")), origin=str(about.get("origin")))
+        self._trusted = _trusted(trust, self.seen, current=current)
+        self._keys = self._trusted if current and self._trusted else [*self._trusted, *_own(about)]
+        self._sizes = set(_sizes(where.names(f"{folder}checkpoints"), _NOTE))
+        kept = [(held.size, held.root) for held in trust.since if _log_of(held.origin) == self.seen.log]
+        marks: list[tuple[int, bytes]] = sorted([*kept, *((size, b"") for size in self._sizes)])
+        self._marks = deque(marks)
+        self.seen.timestamps = [name for name in where.names(f"{folder}timestamps") if _TOKEN(name)]
+        stamped = self._sizes.intersection(_sizes(self.seen.timestamps, _TOKEN))
+        self.seen.anchored_size = max([*stamped, *(size for size, _ in kept)], default=0)
+        self.signed_size = 0
+        """The size of the newest checkpoint that is rightly signed."""
+        self.cited: dict[str, Any] = {}
+
+    def run(self) -> Iterator[Finding]:
+        """Yield what is wrong with this journal, and fill `seen`. Raises `Unreadable`."""
+        name = f"{self._folder}journal.jsonl"
+        chain = Chain(self.seen.log, self._announced(name))
+        yield from self._reached(chain)
+        for line in export.lines(self._where, name):
+            yield from self._feed(chain, line)
+            if self._marks and self._marks[0][0] <= chain.next:
+                yield from self._reached(chain)
+        if not chain.size:
+            raise Unreadable(f"{name} est vide")
+        yield from chain.finish()
+        yield from self._end(chain)
+        seen = self.seen
+        seen.size, seen.head, seen.root, seen.time = chain.size, chain.head.hex(), chain.root().hex(), chain.time
+        seen.purged, seen.withheld = chain.purged, chain.withheld
+
+    def _announced(self, name: str) -> list[purge.Purge]:
+        found: list[purge.Purge] = []
+        for line in export.lines(self._where, name):
+            if _PURGED in line:
+                with suppress(export.LineRefused, record.HeaderNotCanonical):
+                    data, payload, _ = export.parse_line(line)
+                    header = record.parse(data)
+                    if isinstance(payload, tuple) and record.commit("proof", *payload) == header.proof:
+                        found += purge.announced(header, payload[1])
+        return found
+
+    def _feed(self, chain: Chain, line: bytes) -> list[Finding]:
+        try:
+            header, proof, trace = export.parse_line(line)
+        except export.LineRefused as refused:
+            if refused.header is None:
+                return chain.skip(line)
+            found = chain.feed(refused.header, WITHHELD, WITHHELD)
+            return [*found, Finding(Code.PAYLOAD_NOT_CANONICAL, chain.next - 1, self.seen.log)]
+        found = chain.feed(header, proof, trace)
+        if chain.size == 1 and isinstance(proof, tuple):
+            self.cited = _citation(proof[1])
+        if chain.next > self.seen.anchored_size and chain.last and chain.last.operation != "journal.anchored":
+            self.seen.unanchored += 1
+            self.seen.unanchored_since = self.seen.unanchored_since or chain.last.time
+        return found
+
+    def _reached(self, chain: Chain) -> Iterator[Finding]:
+        """Compare the checkpoints that end at the record just read, and those a gap has jumped over."""
+        while self._marks and self._marks[0][0] <= chain.next:
+            size, root = self._marks.popleft()
+            if not root:
+                root, code = self._signed(size)
+                if code:
+                    yield self._at(size, code)
+                    continue
+                trusted = self._by_trusted(size)
+            else:
+                trusted = True
+            if size != chain.size or root != chain.root():
+                yield self._at(size, Code.CHECKPOINT_MISMATCH)
+            elif trusted:
+                self.seen.trusted_size = max(self.seen.trusted_size, size)
+
+    def _end(self, chain: Chain) -> Iterator[Finding]:
+        """Judge the end: checkpoints beyond it, and for the current journal the checkpoint and record an export closes on."""
+        reach = 0
+        for size, root in self._marks:
+            code = None if root else self._signed(size)[1]
+            if code:
+                yield self._at(size, code)
+            else:
+                reach = max(reach, size)
+        last = chain.last.operation if chain.last else ""
+        if reach:
+            code = Code.TAIL_TRUNCATED if self._current else Code.TAIL_LOST
+            yield Finding(code, chain.next, self.seen.log, f"{reach - chain.next} enregistrements")
+        elif self._current and (chain.next not in self._sizes or last != "journal.exported"):
+            yield Finding(Code.TAIL_TRUNCATED, chain.next, self.seen.log, "l’export ne se termine pas comme un export")
+
+    def _signed(self, size: int) -> tuple[bytes, Code | None]:
+        data = export.read(self._where, f"{self._folder}checkpoints/{size}.note") or b""
+        try:
+            checkpoint = note.read_checkpoint(data, self._keys)
+        except note.NoteRefused:
+            return b"", Code.BAD_SIGNATURE
+        except note.CheckpointRefused:
+            return b"", Code.CHECKPOINT_MISMATCH
+        if checkpoint.size != size or _log_of(checkpoint.origin) != self.seen.log:
+            return b"", Code.CHECKPOINT_MISMATCH
+        self.signed_size = max(self.signed_size, size)
+        return checkpoint.root, None
+
+    def _by_trusted(self, size: int) -> bool:
+        with suppress(note.NoteRefused, note.CheckpointRefused):
+            data = export.read(self._where, f"{self._folder}checkpoints/{size}.note") or b""
+            return bool(note.read_checkpoint(data, self._trusted))
+        return False
+
+    def _at(self, size: int, code: Code) -> Finding:
+        return Finding(code, max(size - 1, 0), self.seen.log, f"{self._folder}checkpoints/{size}.note")
+
+
+def _trusted(trust: Trust, seen: LogReport, *, current: bool) -> list[note.Verifier]:
+    """Return the keys the auditor trusts for a journal: an earlier one may be signed by the same key under its own origin."""
+    if current or _log_of(seen.origin) != seen.log:
+        return list(trust.keys)
+    return [*trust.keys, *(key._replace(name=seen.origin) for key in trust.keys if key.name != seen.origin)]
+
+
+def _own(about: dict[str, Any]) -> list[note.Verifier]:
+    """Return the key the export names itself: it shows damage, and proves nothing."""
+    with suppress(note.NoteRefused):
+        return [note.parse_vkey(str(about.get("vkey")))]
+    return []
+
+
+def _citation(body: bytes) -> dict[str, Any]:
+    """Return what the first record of a reopened journal says of the one before: `detail.reopened`."""
+    with suppress(canonical.NotCanonical):
+        detail: Any = canonical.parse_object(body).get("detail")
+        cited = detail.get("reopened") if isinstance(detail, dict) else None
+        return cited if isinstance(cited, dict) else {}
+    return {}
+
+
+def _sizes(names: Iterable[str], form: Callable[[str], re.Match[str] | None]) -> list[int]:
+    return [int(match[1]) for match in map(form, names) if match]
+
+
+_NOTE = re.compile(r"(0|[1-9][0-9]{0,15})\.note").fullmatch
+_TOKEN = re.compile(r"(0|[1-9][0-9]{0,15})\.[1-9][0-9]{0,8}\.tsr").fullmatch
+_PURGED = rb"\"operation\":\"journal.purged\""

@@ -1,0 +1,218 @@
+"""A record: its header's exact bytes, its hash, the commitments to what stands beside it, and what a body may hold."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, get_args
+
+from mespieces.verifier import canonical
+from mespieces.verifier.faults import Fault
+
+Group = Literal["proof", "trace"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+FIRST_PREVIOUS = "0" * 64
+"""What the first record names as the hash of the record before it."""
+
+OPERATIONS: frozenset[str] = frozenset(
+    {
+        "journal.opened",
+        "journal.anchored",
+        "journal.read",
+        "journal.exported",
+        "journal.purged",
+        "clock.anomaly",
+        "office.added",
+        "office.changed",
+        "member.added",
+        "member.changed",
+        "member.signed_in",
+        "member.refused",
+        "keys.rotated",
+        "deposit.created",
+        "document.deposited",
+        "document.withdrawn",
+        "deposit.filed",
+        "deposit.prolonged",
+        "deposit.withdrawn",
+        "deposit.transferred",
+        "deposit.expired",
+        "document.deleted",
+        "recipient.added",
+        "recipient.access_issued",
+        "recipient.channel_chosen",
+        "recipient.channel_reset",
+        "recipient.second_step_waived",
+        "signification.recorded",
+        "signification.corrected",
+        "code.issued",
+        "recipient.identified",
+        "recipient.refused",
+        "document.consulted",
+        "document.delivered",
+        "document.interrupted",
+        "document.corrupted",
+        "attestation.issued",
+        "incident.recorded",
+    }
+)
+"""Every operation of the format. Only writing checks it: a newer journal must stay verifiable by an older program."""
+
+
+class HeaderNotCanonical(Fault):
+    """Bytes that no journal writes as a header."""
+
+
+class BodyRefused(Fault):
+    """A body that the format's table does not allow."""
+
+
+class Header(NamedTuple):
+    """What the chain holds of a record: hexadecimal in lowercase, time as it is written."""
+
+    proof: str
+    trace: str
+    log: str
+    operation: str
+    previous: str
+    sequence: int
+    time: str
+
+
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z"
+# Every value's alphabet is so small that one expression decides whether the bytes are canonical.
+_HEADER = re.compile(
+    r'\{"commitments":\{"proof":"([0-9a-f]{64})","trace":"([0-9a-f]{64})"\},"log":"([0-9a-f]{32})",'
+    r'"operation":"([a-z_]+\.[a-z_]+)","previous":"([0-9a-f]{64})","sequence":(0|[1-9][0-9]{0,15}),'
+    rf'"time":"({_TIME})","version":1\}}'
+)
+
+
+def build(header: Header) -> bytes:
+    """Return the bytes to store for `header`. Raises `HeaderNotCanonical`, also for an operation unknown to the format."""
+    if header.operation not in OPERATIONS:
+        raise HeaderNotCanonical(f"unknown operation: {header.operation}")
+    data = (
+        f'{{"commitments":{{"proof":"{header.proof}","trace":"{header.trace}"}},"log":"{header.log}",'
+        f'"operation":"{header.operation}","previous":"{header.previous}","sequence":{header.sequence},'
+        f'"time":"{header.time}","version":1}}'
+    ).encode()
+    if parse(data) != header:
+        raise HeaderNotCanonical("a value of the header is not of its form")
+    return data
+
+
+def parse(data: bytes) -> Header:
+    """Return the header that `data` writes. Raises `HeaderNotCanonical` unless it is exactly the format's RFC 8785 bytes."""
+    try:
+        match = _HEADER.fullmatch(data.decode("ascii"))
+    except UnicodeDecodeError as error:
+        raise HeaderNotCanonical("a header is ASCII") from error
+    if match is None:
+        raise HeaderNotCanonical("these bytes are not a header")
+    proof, trace, log, operation, previous, digits, time = match.groups()
+    sequence = int(digits)
+    if sequence >= canonical.INTEGER_LIMIT or not _is_day(time[:10]):
+        raise HeaderNotCanonical("a value of the header is out of its range")
+    return Header(proof, trace, log, operation, previous, sequence, time)
+
+
+def record_hash(header: bytes) -> bytes:
+    """Return the record's hash, which is also its RFC 6962 leaf: SHA-256(0x00 ‖ header)."""
+    return hashlib.sha256(b"\0" + header).digest()
+
+
+def commit(group: Group, salt: bytes, body: bytes) -> str:
+    """Return the commitment a header carries: SHA-256("mespieces/journal/v1/" ‖ group ‖ LF ‖ salt ‖ body), hexadecimal."""
+    return hashlib.sha256(_PREFIXES[group] + salt + body).hexdigest()
+
+
+def format_time(instant: datetime) -> str:
+    """Write an aware instant as headers do: UTC, microseconds, `Z`."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(time: str) -> datetime:
+    """Return the aware instant a header's `time` writes."""
+    return datetime.fromisoformat(time)
+
+
+def encode_body(group: Group, body: Mapping[str, Any]) -> bytes:
+    """Return the bytes to commit to for `body`. Raises `BodyRefused`, `canonical.NotCanonical`."""
+    validate_body(group, body)
+    return canonical.encode(body)
+
+
+def validate_body(group: Group, body: Mapping[str, Any]) -> None:
+    """Check a body against the format's table, before it is committed. Raises `BodyRefused` with the key at fault."""
+    if group == "proof":
+        _validate_proof(body)
+    elif body:
+        _require(body, "trace", needed={"address": str, "agent": str})
+        if len(body["agent"]) > 256:
+            raise BodyRefused("trace.agent is longer than 256 characters")
+
+
+def _validate_proof(body: Mapping[str, Any]) -> None:
+    _require(body, "proof", needed={"author": dict, "object": dict, "detail": dict}, optional={"identified": dict})
+    author = body["author"]
+    _require(author, "author", needed={"kind": str, "id": str, "name": str}, optional={"office": str})
+    _one_of(author["kind"], "author.kind", _KINDS)
+    _require(body["object"], "object", needed={}, optional=_OBJECT)
+    if "identified" in body:
+        _validate_identified(body["identified"], author["kind"])
+
+
+def _validate_identified(identified: Mapping[str, Any], kind: str) -> None:
+    """Check `identified`; who set the second step is required only where somebody could choose it (a recipient's `act+…`)."""
+    _require(identified, "identified", needed={"way": str}, optional={"set_by": str})
+    _one_of(identified["way"], "identified.way", _WAYS)
+    if "set_by" in identified:
+        _one_of(identified["set_by"], "identified.set_by", _SETTERS)
+    elif kind == "recipient" and identified["way"].startswith("act+"):
+        raise BodyRefused("identified.set_by is missing")
+
+
+def _require(
+    value: Mapping[str, Any], where: str, *, needed: Mapping[str, type], optional: Mapping[str, type] | None = None
+) -> None:
+    allowed = {**needed, **(optional or {})}
+    for key in needed.keys() - value.keys():
+        raise BodyRefused(f"{where}.{key} is missing")
+    for key, member in value.items():
+        if key not in allowed:
+            raise BodyRefused(f"{where}.{key} is unknown")
+        # JSON tells true from 1, and so does the table.
+        if not isinstance(member, allowed[key]) or isinstance(member, bool):
+            raise BodyRefused(f"{where}.{key} must be of type {allowed[key].__name__}")
+
+
+def _one_of(value: str, where: str, allowed: frozenset[str]) -> None:
+    if value not in allowed:
+        raise BodyRefused(f"{where} may not be {value!r}")
+
+
+@lru_cache(maxsize=64)
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+_PREFIXES = {group: f"mespieces/journal/v1/{group}\n".encode() for group in GROUPS}
+_KINDS = frozenset({"member", "recipient", "operator", "system"})
+_WAYS = frozenset({"act", "act+app", "act+email", "act+office", "password+totp", "passkey"})
+_SETTERS = frozenset({"recipient", "office"})
+_OBJECT = {
+    "deposit": str,
+    "document": str,
+    "number": int,
+    "fingerprint": str,
+    "recipient": str,
+    "consultation": str,
+    "member": str,
+    "office": str,
+}

@@ -1,0 +1,112 @@
+"""The queue: a bell and a clock. Work to do is rows; a task drains them and may run twice. Alone to import huey."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from huey import Huey, PostgresHuey, SqliteHuey, crontab
+from huey.consumer import Consumer
+from huey.exceptions import TaskLockedException
+
+from mespieces import models
+from mespieces.domain import checkpoints, consultations, documents, journal, notices, outbox, retention, throttle
+from mespieces.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+VERIFY_EVERY = timedelta(hours=1)
+
+
+class EmbeddedConsumer(Consumer):
+    """A consumer inside the web process: signals stay the web server's."""
+
+    def _set_signal_handlers(self) -> None:
+        pass
+
+
+class Worker:
+    """The queue bound to a runtime: rings its tasks, and runs them when started."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.huey = open_queue(runtime.settings.queue_url)
+        self._work: dict[str, Callable[[], object]] = {
+            "mail": lambda: outbox.drain(runtime.gateways, notices.compose),
+            "previews": lambda: documents.draw_pending(runtime.gateways),
+            "expiry": self._expire,
+            "journal": self._publish,
+            "sweep": self._sweep,
+        }
+        self._register()
+        runtime.gateways.bell.answer_with(self._ring)
+
+    def start(self) -> "EmbeddedConsumer":
+        """Start threads that do the work, inside this process, and return what `stop`s them."""
+        consumer = EmbeddedConsumer(self.huey, workers=2, periodic=True, check_worker_health=False)
+        consumer.start()
+        return consumer
+
+    def run(self) -> None:
+        """Do the work in this process until it is told to stop; tasks under way are finished first."""
+        Consumer(self.huey, workers=2, periodic=True).run()
+
+    def do(self, work: str) -> None:
+        """Do one kind of work now, on a connection of its own; a second worker at the same leaves it alone."""
+        try:
+            with self.huey.lock_task(f"work-{work}"), self._runtime.database.connection_context():
+                self._work[work]()
+        except TaskLockedException:
+            log.debug("%s is under way elsewhere", work)
+
+    def _ring(self, work: str) -> None:
+        try:
+            self._task(work)
+        except Exception:
+            log.exception("the bell for %s was lost; the periodic task will find its rows", work)
+
+    def _register(self) -> None:
+        @self.huey.task(name="work")  # type: ignore[untyped-decorator]
+        def work(name: str) -> None:
+            self.do(name)
+
+        self._task = work
+
+        @self.huey.periodic_task(crontab(minute="*"), name="every-minute")  # type: ignore[untyped-decorator]
+        def every_minute() -> None:
+            for name in ("expiry", "mail", "previews", "journal", "sweep"):
+                self.do(name)
+
+    def _expire(self) -> None:
+        try:
+            gone = retention.expire(self._runtime.gateways)
+        except retention.ClockJumped as error:
+            log.warning("%s", error)
+            return  # without a heartbeat, so that the next minute does not mistake the jump for time gone by
+        retention.beat(self._runtime.gateways)
+        if gone:
+            log.info("%d deposits ended", len(gone))
+
+    def _publish(self) -> None:
+        checkpoints.publish(self._runtime.gateways)
+        last = checkpoints.last_verification()
+        due = last is None or self._runtime.gateways.clock.now() - last.at >= VERIFY_EVERY
+        if due and journal.head().size:
+            result = checkpoints.verify(self._runtime.gateways)
+            if result.findings:
+                log.error("the journal does not verify: %s", ", ".join(result.findings[:20]))
+
+    def _sweep(self) -> None:
+        consultations.sweep(self._runtime.gateways)
+        retention.sweep(self._runtime.gateways)
+        retention.sweep_orphans(self._runtime.gateways)
+        with models.write():
+            throttle.sweep(self._runtime.gateways.clock.now())
+
+
+def open_queue(url: str) -> Huey:
+    """Return the queue at `url`: `sqlite:///path`, `postgresql://…`, or `memory:` where everything runs at once."""
+    if url.startswith("sqlite:///"):
+        return SqliteHuey("mespieces", filename=url.removeprefix("sqlite:///"), results=False)
+    if url.startswith(("postgresql://", "postgres://")):
+        return PostgresHuey("mespieces", dsn=url, results=False)
+    raise ValueError(url)

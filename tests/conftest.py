@@ -1,0 +1,132 @@
+"""What every test may ask for, and the account of what could not run."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import servers
+from hypothesis import HealthCheck, settings
+
+T = TypeVar("T")
+
+CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
+
+# Machines of unequal speed run these: only what is wrong may fail, not what is slow.
+settings.register_profile("mespieces", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mespieces")
+
+
+def prepare(url: str) -> None:
+    """Bring the empty database at `url` to the product's present tables."""
+
+
+# A database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give an empty, prepared database of its own to a test, which runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        shutil.copyfile(request.getfixturevalue("prepared_sqlite"), tmp_path / "test.db")
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    prepared = request.getfixturevalue("prepared_postgresql")
+    url = servers.create_database(prepared.rpartition("/")[0], like=prepared)
+    yield url
+    servers.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def prepared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepare once the file that each test copies."""
+    path = tmp_path_factory.mktemp("prepared") / "prepared.db"
+    path.touch()
+    prepare(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def prepared_postgresql() -> str:
+    """Prepare once the database that each test copies."""
+    url = servers.create_database(_or_skip(servers.shared_postgresql))
+    prepare(url)
+    return url
+
+
+# Servers, programs, documents
+
+
+@pytest.fixture
+def mailbox() -> Iterator[servers.Mailbox]:
+    """Run a mail server and show what it is sent."""
+    with servers.smtp() as mailbox:
+        yield mailbox
+
+
+@pytest.fixture(scope="session")
+def chromium() -> dict[str, Any]:
+    """Tell how to launch Chromium."""
+    return _or_skip(servers.chromium)
+
+
+@pytest.fixture(scope="session")
+def faketime() -> str:
+    """Tell which program moves the date."""
+    return _or_skip(servers.faketime)
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """Tell where the real documents are, which are not ours to distribute."""
+    folder = Path(os.environ.get("MESPIECES_CORPUS", CORPUS))
+    if not folder.is_dir():
+        pytest.skip("The corpus of real documents is not available (MESPIECES_CORPUS says where it is)")
+    return folder
+
+
+def _or_skip(find: Callable[[], T]) -> T:
+    try:
+        return find()
+    except servers.Missing as missing:
+        pytest.skip(str(missing))
+
+
+# The run
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold what the processes of this run share, in the first of them."""
+    if not hasattr(config, "workerinput"):
+        shared = ExitStack()
+        shared.enter_context(servers.run_folder())
+        config.add_cleanup(shared.close)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep browser tests for the end: Playwright leaves an event loop that other tests would trip over."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Count as a failure, under CI, what could not run."""
+    if os.environ.get("CI") == "true" and _could_not_run(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name what could not run."""
+    for reason, count in _could_not_run(config).items():
+        terminalreporter.write_line(f"Could not run: {reason}: {count} test{'s' * (count > 1)}", yellow=True)
+
+
+def _could_not_run(config: pytest.Config) -> Counter[str]:
+    """Count skipped tests by their reason."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    return Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
