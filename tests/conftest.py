@@ -8,21 +8,42 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hypothesis
 import pytest
 import servers
-from hypothesis import HealthCheck, settings
+from make import NOW
+
+from mespieces import config, migrations, models, runtime
+from mespieces.config import Settings
+from mespieces.domain import journal
+from mespieces.gateways import Gateways, keys
+from mespieces.gateways.clock import ManualClock
 
 T = TypeVar("T")
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
 # Machines of unequal speed run these: only what is wrong may fail, not what is slow.
-settings.register_profile("mespieces", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("mespieces")
+hypothesis.settings.register_profile(
+    "mespieces", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("mespieces")
 
 
 def prepare(url: str) -> None:
     """Bring the empty database at `url` to the product's present tables."""
+    database = models.connect(url)
+    with database.connection_context():
+        migrations.apply(database)
+    hang_up(database)
+
+
+def hang_up(database: Any) -> None:
+    """Close the thread's connection, and those that a pool keeps."""
+    if not database.is_closed():
+        database.close()
+    if hasattr(database, "close_all"):
+        database.close_all()
 
 
 # A database
@@ -56,6 +77,37 @@ def prepared_postgresql() -> str:
     url = servers.create_database(_or_skip(servers.shared_postgresql))
     prepare(url)
     return url
+
+
+# The product
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Give the settings of a product of its own: empty prepared database, storage and mail in memory, fresh keys."""
+    settings = config.read({
+        "MESPIECES_DATA": str(tmp_path),
+        "MESPIECES_DATABASE_URL": database_url,
+        "MESPIECES_STORAGE_URL": "memory:",
+        "MESPIECES_MAIL_URL": "memory:",
+        "MESPIECES_PUBLIC_URL": "https://pieces.example.fr",
+    })
+    (tmp_path / "keys").mkdir()
+    for path in (settings.master_key_file, settings.secret_key_file, settings.journal_key_file):
+        keys.create(path)
+    return settings
+
+
+@pytest.fixture
+def gateways(settings: Settings) -> Iterator[Gateways]:
+    """Open the product on a bound database, its journal open, its clock stopped at `make.NOW`."""
+    opened = runtime.open_runtime(settings, clock=ManualClock(NOW), check_tables=False)
+    opened.database.connect()
+    try:
+        journal.open_log(opened.gateways)
+        yield opened.gateways
+    finally:
+        hang_up(opened.database)
 
 
 # Servers, programs, documents

@@ -80,3 +80,4 @@ def forget_keys(deposit: Deposit) -> None:
     """Erase what could still open the deposit, inside the caller's transaction."""
     ids = Access.select(Access.id).join(Recipient).where(Recipient.deposit == deposit)
     CodeKey.delete().where(CodeKey.access.in_(ids)).execute()
+    SignIn.delete().where(SignIn.access.in_(ids)).execute()

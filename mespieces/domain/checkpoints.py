@@ -87,6 +87,16 @@ def newest() -> JournalCheckpoint | None:
     return query.order_by(JournalCheckpoint.size.desc()).first()
 
 
+def kept(size: int) -> JournalCheckpoint | None:
+    """Return the checkpoint kept of the open journal at that size, None when there is none."""
+    return JournalCheckpoint.get_or_none(log=journal.head().log, size=size)
+
+
+def last_time() -> datetime | None:
+    """Return the time of the newest record."""
+    return journal.last_time()
+
+
 def recent(limit: int = 10) -> Sequence[JournalCheckpoint]:
     """Return the newest checkpoints of the open journal, newest first."""
     query = JournalCheckpoint.select().where(JournalCheckpoint.log == journal.head().log)
@@ -96,8 +106,9 @@ def recent(limit: int = 10) -> Sequence[JournalCheckpoint]:
 def verify(gateways: Gateways) -> Verification:
     """Read the whole journal again, record by record, keep the result and return it."""
     started = time.perf_counter()
-    row = journal.head()
-    findings = _walk(gateways, row)
+    with journal.snapshot():
+        row = journal.head()
+        findings = _walk(gateways, row)
     result = Verification(gateways.clock.now(), row.size, time.perf_counter() - started, tuple(findings))
     detail = json.dumps({"size": result.size, "seconds": result.seconds, "findings": findings})
     with models.write():

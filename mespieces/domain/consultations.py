@@ -92,6 +92,19 @@ def words(gateways: Gateways, session: Session, number: int, trace: journal.Trac
         return reading, documents.words(gateways, reading.document)
 
 
+def open_all(gateways: Gateways, session: Session, trace: journal.Trace) -> list[Reading]:
+    """Open every document of the recipient's deposit, each journaled. Raises as `open_document`."""
+    readings: list[Reading] = []
+    try:
+        for document in documents.listed(readable(gateways, session)):
+            readings += [open_document(gateways, session, document.number, "bundle", trace, whole=True)]
+    except BaseException:
+        for reading in readings:
+            reading.close()
+        raise
+    return readings
+
+
 def finish(
     gateways: Gateways, session: Session, reading: Reading, mode: str, trace: journal.Trace, *, whole: bool, sent: int
 ) -> None:

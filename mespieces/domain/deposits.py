@@ -124,10 +124,12 @@ def draft(deposit_id: UUID) -> Deposit:
 def file(gateways: Gateways, deposit_id: UUID, *, by: journal.Author, member: Member | None = None) -> Deposit:
     """Close the list of documents and start the 18 months (art. 5); filing a filed deposit changes nothing.
 
-    Raises `DepositEmpty`, `DepositForNobody`.
+    Raises `DepositEmpty`, `DepositForNobody`, `DepositMissing`.
     """
     with models.write():
         deposit = models.locked(Deposit.select().where(Deposit.id == deposit_id)).first()
+        if deposit is None:
+            raise DepositMissing
         if deposit.filed_at:
             return deposit
         documents = list(deposit.documents.order_by(Document.number))
@@ -188,6 +190,11 @@ def check(deposit: Deposit, now: datetime) -> Deposit:
     if found != State.FILED:
         raise AvailabilityOver
     return deposit
+
+
+def end_if_filed(deposit: Deposit, now: datetime) -> datetime:
+    """Return the instant a draft would end if it were filed at `now`."""
+    return calendar.end_of_availability(now, [], zone=offices.zone(deposit.office), territory=deposit.office.territory)
 
 
 def end_with(deposit: Deposit, significations: Sequence[date]) -> datetime:

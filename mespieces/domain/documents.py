@@ -10,7 +10,7 @@ import peewee as pw
 
 from mespieces import models
 from mespieces.domain import deposits, journal, text
-from mespieces.errors import Invalid, NotFound, Refusal, TooLarge
+from mespieces.errors import Invalid, NotFound, Refusal, TooLarge, Unsupported
 from mespieces.gateways import Gateways, preview
 from mespieces.gateways.storage import Missing
 from mespieces.gateways.vault import Corrupted, Plaintext
@@ -18,6 +18,9 @@ from mespieces.models import Deposit, Document, Member
 
 MOST = 200  # documents of one deposit
 PREVIEW_TRIES = 3
+
+REFUSALS = (Invalid, TooLarge, Unsupported)
+"""Families a file is refused by: said beside that file, the others going on."""
 
 NATURES = {
     "facture": "Facture",
@@ -115,7 +118,7 @@ def add(
     name = _file_name_of(filename)
     if not arrival.size:
         arrival.abort()
-        raise preview.EmptyFile
+        raise preview.EmptyFile(filename=name)
     size, fingerprint = arrival.commit()
     try:
         with _open(gateways, arrival.id, arrival.wrapped_key) as plaintext:

@@ -245,7 +245,7 @@ def code(gateways: Gateways, sign_in: SignIn) -> str:
 def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) -> str | CodeWrong | CodesExhausted:
     """Check a one-time code and return a session's token; failures are returned, so that they are remembered.
 
-    1. Re-read the sign-in under lock: a code counts once, whatever the worker.
+    1. Re-read the sign-in under lock: a code counts once, whatever the worker; another sign-in may have bound a way.
     2. Refuse beyond 5 tries of a sign-in or 25 wrong codes a day.
     3. Compare in constant time; `app` codes allow one step around, each step once.
     4. A right code binds the way, closes the sign-in and starts the session.
@@ -256,6 +256,9 @@ def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) ->
     digits = "".join(character for character in text.storable(typed) if character.isdigit() and character.isascii())
     with models.write():
         row = _locked(gateways, sign_in)  # (1)
+        sign_in = find(gateways, token)
+        if _overtaken(sign_in):
+            raise SignInOver
         now = gateways.clock.now()
         daily = throttle.key("code", str(sign_in.access_id))
         if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:  # (2)
@@ -284,14 +287,20 @@ def act_alone(gateways: Gateways, token: str, trace: journal.Trace) -> str:
         raise WayUnknown
     with models.write():
         row = _locked(gateways, sign_in)
+        sign_in = find(gateways, token)
+        if way_bound(sign_in) not in {"", "act"}:
+            raise SignInOver
         row.way = "act"
         return _identify(gateways, sign_in, row, gateways.clock.now(), trace)
 
 
-def _begin(gateways: Gateways, access: Access, pair: str) -> Begun:
+def _begin(gateways: Gateways, access: Access, pair: str) -> Begun | Wrong:
     deposits.check(access.recipient.deposit, gateways.clock.now())  # told only to who proved the secret
     token = models.draw_token()
     with models.write():
+        present = models.locked(Access.select().where(Access.id == access.id)).get()
+        if present.secret_hash != access.secret_hash:  # another sheet was printed while this secret was checked
+            return Wrong()
         throttle.forget(pair)
         sign_in = SignIn.create(token_hash=sessions.hashed(token), access=access, created_at=gateways.clock.now())
         bound = way_bound(sign_in)
@@ -337,11 +346,24 @@ def _tell_office(gateways: Gateways, access: Access, failures: int) -> None:
 
 
 def _locked(gateways: Gateways, sign_in: SignIn) -> SignIn:
-    """Return the sign-in as it is now, locked until the transaction ends. Raises `SignInOver`."""
+    """Return the sign-in as it is now, locked until the transaction ends. Raises `SignInOver`.
+
+    The access is locked first, as printing a new sheet does: neither overtakes the other half-way.
+    """
+    models.locked(Access.select().where(Access.id == sign_in.access_id)).get()
     row = models.locked(SignIn.select().where(SignIn.id == sign_in.id, SignIn.closed_at.is_null())).first()
     if row is None or gateways.clock.now() - row.created_at >= SIGN_IN_LASTS:
         raise SignInOver
     return row
+
+
+def _overtaken(sign_in: SignIn) -> bool:
+    """Tell whether a way was bound after this sign-in had chosen another, which it may not replace."""
+    bound = way_bound(sign_in)
+    if not bound:
+        return False
+    elsewhere = bound == "email" and sign_in.email != sign_in.access.recipient.email
+    return sign_in.way != bound or elsewhere or sign_in.sealed_key is not None
 
 
 def _issue(gateways: Gateways, row: SignIn, now: datetime, *, author: journal.Author, detail: dict[str, str]) -> None:

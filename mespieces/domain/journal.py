@@ -172,6 +172,22 @@ def story(deposit: Deposit, *, limit: int = 200) -> list[Entry]:
     return [_entry(*row) for row in query]
 
 
+def read_office(gateways: Gateways, office: Office, *, by: Author, limit: int = 100) -> list[Entry]:
+    """Return the office's newest records, newest first, after journaling that they were read."""
+    with models.write():
+        append(gateways, "journal.read", author=by, office=office)
+    payload, header = JournalPayload, JournalRecord
+    query = (
+        header.select(header.sequence, header.time, header.operation, payload.body)
+        .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
+        .where(payload.office == office.id, payload.group == "proof")
+        .order_by(header.sequence.desc())
+        .limit(limit)
+        .tuples()
+    )
+    return [_entry(*row) for row in query]
+
+
 def payloads(log: str, start: int, stop: int) -> dict[tuple[int, str], tuple[bytes, bytes] | None]:
     """Return salt and body of the groups of records `start` ≤ sequence < `stop`, None where erased."""
     rows = (
@@ -301,6 +317,13 @@ def records(log: str, start: int = 0, batch: int = 2_000) -> Iterator[list[Journ
             return
         yield rows
         start = rows[-1].sequence + 1
+
+
+def times_after(instant: datetime) -> Iterator[datetime]:
+    """Yield the times of the records made after `instant`, the earliest first."""
+    query = JournalRecord.select(JournalRecord.time).where(JournalRecord.time > record.format_time(instant))
+    for (time,) in query.order_by(JournalRecord.time).tuples().iterator():
+        yield record.parse_time(time)
 
 
 def last_time() -> datetime | None:

@@ -110,18 +110,23 @@ def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) ->
     with models.write():
         row = models.locked(SignIn.select().where(SignIn.id == sign_in.id, SignIn.closed_at.is_null())).first()
         member = models.locked(Member.select().where(Member.id == sign_in.member_id)).first()
-        if row is None or member.left_at:
+        overtaken = row is not None and row.sealed_key and member.totp_key  # another sign-in enrolled meanwhile
+        if row is None or member.left_at or overtaken:
             raise SignInOver
         now = gateways.clock.now()
+        daily = throttle.key("member-code", str(member.id))
         sealed, name = (row.sealed_key, f"sign_in/{row.id}") if row.sealed_key else (member.totp_key, _name(member))
         secret = gateways.vault.open_secret(bytes(sealed), name)
         present = int(now.timestamp()) // STEP
         steps = [step for step in (present - 1, present, present + 1) if step > member.totp_last_step]
+        if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:
+            steps = []  # who knows the password may not try codes for ever
         used = next(
             (step for step in steps if hmac.compare_digest(_totp(secret, step).encode(), digits.encode())), None
         )
         author = journal.member(member, trace)
         if used is None:
+            throttle.fail(daily, now)
             closed = now if row.tries + 1 >= TRIES else None
             SignIn.update(tries=row.tries + 1, closed_at=closed).where(SignIn.id == row.id).execute()
             journal.append(gateways, "member.refused", author=author, member=member, detail={"step": "code"})

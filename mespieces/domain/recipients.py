@@ -86,6 +86,11 @@ def remove(deposit_id: UUID, recipient_id: UUID) -> None:
         Recipient.delete().where(Recipient.id == recipient_id, Recipient.deposit == deposit_id).execute()
 
 
+def listed(deposit: Deposit) -> list[Recipient]:
+    """Return the deposit's recipients in the order they were added."""
+    return list(deposit.recipients.order_by(Recipient.added_at, Recipient.id))
+
+
 def find(deposit: Deposit, recipient_id: UUID) -> Recipient:
     """Return the deposit's recipient. Raises `RecipientMissing`."""
     found = Recipient.get_or_none(Recipient.id == recipient_id, Recipient.deposit == deposit)

@@ -5,6 +5,7 @@ Deleting is erasing the wrapped key, then the bytes. A deletion record remains.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from mespieces import models
 from mespieces.domain import accesses, documents, journal
@@ -55,11 +56,14 @@ def expire(gateways: Gateways, *, confirmed: bool = False) -> list[Due]:
         raise ClockJumped
     done = due(now)
     for item in done:
-        _end(gateways, item.deposit)
+        if not _end(gateways, item.deposit):
+            continue
         for document in item.deposit.documents.where(Document.deleted_at.is_null()):
             _delete(gateways, document)
     if done:
         _settle()
+    if confirmed:
+        beat(gateways)
     return done
 
 
@@ -70,13 +74,20 @@ def beat(gateways: Gateways) -> None:
         Fact.insert(name=HEARTBEAT, at=now).on_conflict(conflict_target=[Fact.name], update={Fact.at: now}).execute()
 
 
+def last_beat() -> datetime | None:
+    """Return when the worker was last seen, None when it never was."""
+    row = Fact.get_or_none(Fact.name == HEARTBEAT)
+    return row.at if row else None
+
+
 def jumped(now: datetime) -> bool:
-    """Tell whether the clock moved forward more than a day since the last record or heartbeat."""
-    seen = [journal.last_time()]
-    if row := Fact.get_or_none(Fact.name == HEARTBEAT):
-        seen.append(row.at)
-    known = [instant for instant in seen if instant is not None]
-    return bool(known) and now - max(known) > LARGEST_JUMP
+    """Tell whether the clock moved forward more than a day since the last record or heartbeat.
+
+    A record written after the jump does not excuse it: from the heartbeat on, no two records may be a day apart.
+    """
+    row = Fact.get_or_none(Fact.name == HEARTBEAT)
+    seen = [row.at, *journal.times_after(row.at), now] if row else [journal.last_time() or now, now]
+    return any(later - earlier > LARGEST_JUMP for earlier, later in pairwise(seen))
 
 
 def sweep(gateways: Gateways) -> None:
@@ -105,17 +116,23 @@ def sweep_orphans(gateways: Gateways, older_than: timedelta = timedelta(hours=6)
     return len(orphans)
 
 
-def _end(gateways: Gateways, deposit: Deposit) -> None:
-    """Erase the keys: from here on nobody can read anything of the deposit, whatever happens to the bytes."""
+def _end(gateways: Gateways, deposit: Deposit) -> bool:
+    """Erase the keys: from here on nobody can read anything of the deposit, whatever happens to the bytes.
+
+    False when a signification moved the end on meanwhile.
+    """
     with models.write():
         row = models.locked(Deposit.select().where(Deposit.id == deposit.id)).first()
         if row.ended_at:
-            return
+            return True
         now = gateways.clock.now()
+        if row.expires_at > now:
+            return False
         Deposit.update(ended_at=now).where(Deposit.id == deposit.id).execute()
         Document.update(wrapped_key=None).where(Document.deposit == deposit).execute()
         accesses.forget_keys(row)
         journal.append(gateways, "deposit.expired", deposit=row, detail={"available_until": row.expires_at.isoformat()})
+    return True
 
 
 def _delete(gateways: Gateways, document: Document) -> None:

@@ -59,6 +59,7 @@ def touch(gateways: Gateways, session: Session) -> None:
         return
     with models.write():
         Session.update(seen_at=now).where(Session.id == session.id).execute()
+    session.seen_at = now
 
 
 def end(gateways: Gateways, session: Session) -> None:

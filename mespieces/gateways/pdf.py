@@ -20,12 +20,12 @@ import typst
 
 _TEMPLATES = Path(__file__).with_name("typst")
 # What Libertinus Serif and DejaVu Sans Mono, embedded in typst, can draw: Latin, Greek, Cyrillic, Armenian, Hebrew, most
-# of Arabic, punctuation, currencies. PDF/UA is refused for one missing glyph.
+# of Arabic, punctuation, currencies; no combining mark. PDF/UA is refused for one missing glyph.
 _DRAWN = re.compile(
-    "[ -~\xa0-\xac\xae-\u0377\u037a-\u037f\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u04ff\u0510-\u0513\u051a-\u051d"
-    "\u0531-\u0556\u0559-\u058a\u0591-\u05c7\u05d0-\u05ea\u0621-\u063a\u0640-\u0655\u0660-\u066d\u067e"
+    "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0377\u037a-\u037f\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u0482\u048a-\u04ff\u0510-\u0513\u051a-\u051d"
+    "\u0531-\u0556\u0559-\u058a\u05d0-\u05ea\u0621-\u063a\u0640-\u064a\u0660-\u066d\u067e"
     "\u1e00-\u1f15\u1f18-\u1f1d\u1f20-\u1f45\u1f48-\u1f4d\u1f50-\u1f57\u1f5f-\u1f7d\u1f80-\u1fb4\u2010-\u2027\u202f-\u2040"
-    "\u2070\u2074-\u208e\u20a0-\u20c0\u2116\u2122\u2190-\u2199\u25a1]"
+    "\u2070\u2074-\u208e\u20a0-\u20c0\u2116\u2122\u2190-\u2199\u2212\u25a1]"
 )
 _WORD = 36
 _SHRINK = (1.0, 0.94, 0.88, 0.82, 0.76, 0.7, 0.62, 0.54)
@@ -110,8 +110,8 @@ def legible(value: Any) -> Any:
             shown.append(character)
         elif category not in {"Cf", "Mn", "Me", "Sk"}:
             shown.append("□")
-    words = re.sub(rf"[^\s\u200b]{{{_WORD},}}", _breakable, "".join(shown))
-    return re.sub(r"□{4,}", "□□□…", words)
+    words = re.sub(r"□{4,}", "□□□…", "".join(shown))
+    return re.sub(rf"\S{{{_WORD},}}", _breakable, words)
 
 
 def _breakable(word: re.Match[str]) -> str:
@@ -123,12 +123,12 @@ def _third_step(facts: AccessSheet) -> str:
     counter = f", au {facts.office_phone} ou à l’accueil" if facts.office_phone else ""
     return {
         "app": "Saisissez le code à six chiffres qu’affiche votre application d’authentification.",
-        "email": "Un code à huit chiffres vous est envoyé par courriel : saisissez-le.",
+        "email": "Un code à huit chiffres vous est envoyé par courriel : saisissez-le.",
         "office": f"Demandez un code à huit chiffres à l’étude{counter}, puis saisissez-le.",
     }.get(
         facts.way,
-        "Choisissez comment recevoir un code à usage unique : par courriel, avec une application de votre téléphone, ou "
-        "auprès de l’étude. Saisissez ce code : les documents s’affichent.",
+        "Choisissez comment recevoir un code à usage unique : par courriel, avec une application de votre téléphone, ou "
+        "auprès de l’étude. Saisissez ce code : les documents s’affichent.",
     )
 
 

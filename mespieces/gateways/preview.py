@@ -60,9 +60,9 @@ class PasswordNeeded(Unsupported):
     """The document opens only with a password: an unreasonable effort for the recipient (art. 2)."""
 
     message = (
-        "Le fichier « {filename} » demande un mot de passe : le destinataire ne pourrait pas l’ouvrir. "
-        "Ouvrez-le avec son mot de passe, enregistrez-en une copie sans protection (« Imprimer », puis "
-        "« Enregistrer au format PDF »), et déposez cette copie."
+        "Le fichier « {filename} » demande un mot de passe : le destinataire ne pourrait pas l’ouvrir. "
+        "Ouvrez-le avec son mot de passe, enregistrez-en une copie sans protection (« Imprimer », puis "
+        "« Enregistrer au format PDF »), et déposez cette copie."
     )
 
 
@@ -70,7 +70,7 @@ class EmptyFile(Invalid):
     """The file holds no byte."""
 
     message = (
-        "Le fichier « {filename} » est vide. Vérifiez-le sur votre poste, puis déposez-le de nouveau ; s’il vient "
+        "Le fichier « {filename} » est vide. Vérifiez-le sur votre poste, puis déposez-le de nouveau ; s’il vient "
         "d’un courriel, enregistrez d’abord la pièce jointe."
     )
 
@@ -79,7 +79,7 @@ class NotSupportedFormat(Unsupported):
     """The content is none of the formats any phone opens."""
 
     message = (
-        "Le fichier « {filename} » n’est ni un PDF, ni une image JPEG, PNG, TIFF, HEIC ou WebP, quelle que soit la fin "
+        "Le fichier « {filename} » n’est ni un PDF, ni une image JPEG, PNG, TIFF, HEIC ou WebP, quelle que soit la fin "
         "de son nom. Ouvrez-le avec son logiciel, enregistrez-le au format PDF, et déposez ce PDF."
     )
 
@@ -88,7 +88,7 @@ class Unreadable(Unsupported):
     """The document is cut short or broken."""
 
     message = (
-        "Le fichier « {filename} » est incomplet ou abîmé : il ne s’ouvre pas correctement. Copiez-le de nouveau depuis "
+        "Le fichier « {filename} » est incomplet ou abîmé : il ne s’ouvre pas correctement. Copiez-le de nouveau depuis "
         "son origine, ou ouvrez-le et réenregistrez-le au format PDF, puis déposez-le."
     )
 
@@ -96,15 +96,15 @@ class Unreadable(Unsupported):
 class NoPages(Unsupported):
     """The PDF opens, with nothing to show."""
 
-    message = "Le fichier « {filename} » ne contient aucune page. Déposez la version qui contient le document."
+    message = "Le fichier « {filename} » ne contient aucune page. Déposez la version qui contient le document."
 
 
 class TrailingData(Unsupported):
     """Something else, such as an archive, hides behind the document's end."""
 
     message = (
-        "Le fichier « {filename} » contient, après la fin du document, des données que le destinataire ne verrait pas "
-        "(une archive, par exemple). Ouvrez-le, réenregistrez-le au format PDF, et déposez cette copie ; les documents "
+        "Le fichier « {filename} » contient, après la fin du document, des données que le destinataire ne verrait pas "
+        "(une archive, par exemple). Ouvrez-le, réenregistrez-le au format PDF, et déposez cette copie ; les documents "
         "joints se déposent un par un."
     )
 
@@ -112,14 +112,14 @@ class TrailingData(Unsupported):
 class TooManyPages(Unsupported):
     """More pages than can be shown in reasonable time."""
 
-    message = "Le fichier « {filename} » dépasse 2 000 pages. Partagez-le en plusieurs pièces plus courtes."
+    message = "Le fichier « {filename} » dépasse 2 000 pages. Partagez-le en plusieurs pièces plus courtes."
 
 
 class ImageTooLarge(Unsupported):
     """An image of more than 200 million pixels, which no phone can show."""
 
     message = (
-        "L’image « {filename} » dépasse 200 millions de pixels : un téléphone ne pourrait pas l’afficher. "
+        "L’image « {filename} » dépasse 200 millions de pixels : un téléphone ne pourrait pas l’afficher. "
         "Numérisez-la avec une définition plus basse (300 points par pouce suffisent), puis déposez-la."
     )
 
@@ -133,7 +133,7 @@ class PageMissing(NotFound):
 class PreviewFailed(Unavailable):
     """The page could not be drawn; the original is intact."""
 
-    message = "L’aperçu n’a pas pu être préparé. Le document d’origine est intact : réessayez, ou téléchargez-le."
+    message = "L’aperçu n’a pas pu être préparé. Le document d’origine est intact : réessayez, ou téléchargez-le."
 
 
 _REFUSALS: dict[str, type[Refusal]] = {

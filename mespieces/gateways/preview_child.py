@@ -288,7 +288,7 @@ def notices_of_pdf(pdf: Any, pikepdf: Any) -> Iterator[str]:
     if "/JavaScript" in root.get("/Names", {}):
         yield "javascript"
     form = root.get("/AcroForm", {})
-    fields = list(walk(form.get("/Fields", []), "/Kids"))
+    fields = list(fields_of(form))
     if "/XFA" in form or any(kind(field) not in {"/Sig", ""} for field in fields):
         yield "form"
     if any(kind(field) == "/Sig" and "/V" in field for field in fields):
@@ -303,18 +303,24 @@ def notices_of_pdf(pdf: Any, pikepdf: Any) -> Iterator[str]:
 
 
 def kind(field: Any) -> str:
-    """Return a form field's type, which its parent may hold."""
-    while field is not None and "/FT" not in field:
+    """Return a form field's type, which one above may hold."""
+    for _ in range(16):
+        if field is None or "/FT" in field:
+            break
         field = field.get("/Parent")
-    return str(field.get("/FT")) if field is not None else ""
+    return str(field.get("/FT", "")) if field is not None else ""
 
 
-def walk(holders: Any, children: str, depth: int = 8) -> Iterator[Any]:
-    """Return dictionaries and what hangs below them, to a depth no honest form exceeds."""
-    for holder in holders:
-        yield holder
-        if depth and children in holder:
-            yield from walk(holder[children], children, depth - 1)
+def fields_of(form: Any) -> Iterator[Any]:
+    """Return a form's fields, each once, whatever circle they are tied in."""
+    waiting = list(form.get("/Fields", []))
+    met: set[tuple[int, int]] = set()
+    while waiting and len(met) < 20_000:
+        field = waiting.pop()
+        if field.objgen not in met or field.objgen == (0, 0):
+            met.add(field.objgen if field.is_indirect else (0, len(met)))
+            yield field
+            waiting += list(field.get("/Kids", []))
 
 
 def actions(holder: Any, pikepdf: Any) -> Iterator[Any]:
@@ -472,6 +478,8 @@ def prepare(job: dict[str, Any]) -> None:
         if name == "pillow_heif":
             module.options.DECODE_THREADS = 1
             module.register_heif_opener(thumbnails=False)
+        if name == "pikepdf":  # has qpdf open its source of chance now: it wants one even to decrypt
+            module.new().save(io.BytesIO(), encryption=module.Encryption(owner="", user="", R=6))
 
 
 def main() -> None:

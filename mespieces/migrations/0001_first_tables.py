@@ -149,9 +149,10 @@ CREATE TRIGGER journal_checkpoint_no_update BEFORE UPDATE ON journal_checkpoint
   BEGIN SELECT RAISE(ABORT, 'journal_checkpoint never changes'); END;;
 """
 
+# The driver reads %% as one %.
 POSTGRESQL_GUARDS = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
-  'BEGIN RAISE EXCEPTION ''% never changes'', TG_TABLE_NAME; END';;
+  'BEGIN RAISE EXCEPTION ''%% never changes'', TG_TABLE_NAME; END';;
 CREATE TRIGGER journal_record_no_change BEFORE UPDATE OR DELETE ON journal_record
   FOR EACH ROW EXECUTE FUNCTION refuse_change();;
 CREATE TRIGGER journal_record_no_truncate BEFORE TRUNCATE ON journal_record

@@ -1,0 +1,234 @@
+"""The web application assembled: blueprints, guards, error pages, headers. Alone to know which status a refusal becomes."""
+
+import gzip
+import hashlib
+import json
+import logging
+import secrets
+import time
+from functools import lru_cache
+from pathlib import Path
+
+import peewee as pw
+from flask import Flask, Response, g, redirect, render_template, request, url_for
+from flask_login import LoginManager
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Response as BaseResponse
+
+from mespieces import errors, models
+from mespieces.runtime import Runtime
+from mespieces.views import auditor, current, htmx, office, operator, public, recipient, sign_in, words
+
+log = logging.getLogger("mespieces.web")
+
+STATUS: dict[type[errors.Refusal], int] = {
+    errors.NotFound: 404,
+    errors.Refused: 409,
+    errors.Expired: 410,
+    errors.TooLarge: 413,
+    errors.Unsupported: 415,
+    errors.Invalid: 422,
+    errors.TooMany: 429,
+    errors.Unavailable: 503,
+}
+"""The status of each family of refusals."""
+
+SENTENCES = {
+    400: "Votre navigateur a envoyé une demande que ce site ne comprend pas.",
+    404: errors.NotFound.message,
+    405: "Cette adresse ne se demande pas ainsi.",
+    413: "C’est plus que ce site n’accepte en une fois.",
+    414: "Cette adresse est trop longue.",
+    415: "Ce format n’est pas accepté.",
+    416: "Cette partie du fichier n’existe pas : reprenez le téléchargement depuis le début.",
+    431: "Votre navigateur a envoyé des en-têtes trop longs.",
+}
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+FORM_BYTES = 512 * 1024  # what a form without file may weigh
+_STATIC = Path(__file__).parent / "static"
+
+csrf = CSRFProtect()
+
+
+def create(runtime: Runtime) -> Flask:
+    """Return the web application over an opened runtime."""
+    app = Flask("mespieces")
+    app.request_class = htmx.Request
+    app.config.update(
+        SECRET_KEY=runtime.secret_key,
+        SESSION_COOKIE_NAME="formulaire",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=runtime.settings.https,
+        MAX_CONTENT_LENGTH=FORM_BYTES,
+        MAX_FORM_MEMORY_SIZE=FORM_BYTES,
+        MAX_FORM_PARTS=200,
+        WTF_CSRF_TIME_LIMIT=None,  # the token lives as long as the browser's session: people leave pages open
+        WTF_CSRF_CHECK_DEFAULT=False,  # checked below, once the caller is known
+    )
+    app.jinja_env.filters.update(words.FILTERS)
+    app.jinja_env.globals.update(words.GLOBALS, asset_version=_asset_version())
+    app.extensions["gateways"] = runtime.gateways
+    csrf.init_app(app)
+    _set_login(app)
+    for module in (public, sign_in, recipient, office, auditor, operator):
+        app.register_blueprint(module.bp)
+    _set_hooks(app)
+    _set_error_pages(app)
+    proxies = runtime.settings.trusted_proxies
+    if proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
+    return app
+
+
+def _set_login(app: Flask) -> None:
+    """Have Flask-Login find members through our own server-side sessions, never through its cookie."""
+    manager = LoginManager(app)
+    manager.session_protection = None
+    manager.request_loader(current.load_member)
+
+
+def _set_hooks(app: Flask) -> None:
+    @app.before_request
+    def begin() -> None:
+        g.request_id, g.started = secrets.token_hex(6), time.perf_counter()
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        _set_headers(response, https=current.gateways().settings.https)
+        _log(response)
+        return htmx.vary(_compressed(response))
+
+    @app.teardown_request
+    def close(_error: BaseException | None) -> None:
+        if not models.database.is_closed():
+            models.database.close()
+
+    # The caller is known before the body is read: no stranger's file reaches the vault, not even for an instant.
+    guards = {module.bp.name: module.guard for module in (recipient, office)}
+
+    @app.before_request
+    def protect_forms() -> BaseResponse | None:
+        guard = guards.get(request.blueprint or "")
+        if guard:
+            guard()
+        if request.method in app.config["WTF_CSRF_METHODS"] and request.endpoint:
+            csrf.protect()
+        return None
+
+
+def _set_headers(response: Response, *, https: bool) -> None:
+    headers = response.headers
+    headers["Content-Security-Policy"] = CSP
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
+    headers["Referrer-Policy"] = "same-origin"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=()"
+    if https:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    if request.endpoint == "static":
+        headers["Cache-Control"] = "public, max-age=31536000, immutable" if "v" in request.args else "no-cache"
+    else:
+        headers["Cache-Control"] = "no-store"
+
+
+def _log(response: Response) -> None:
+    """One line of JSON a request: no query, no body, no cookie, and the route rather than the address."""
+    if request.endpoint == "static":
+        return
+    line = {
+        "request": g.get("request_id", ""),
+        "method": request.method,
+        "route": request.url_rule.rule if request.url_rule else "",
+        "status": response.status_code,
+        "ms": round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1),
+    }
+    log.info(json.dumps(line))
+
+
+def _compressed(response: Response) -> Response:
+    """Compress the style sheet and the scripts; never a page that holds a secret beside what was typed (BREACH)."""
+    if request.endpoint != "static" or not request.accept_encodings["gzip"] or response.status_code != 200:
+        return response
+    name = (request.view_args or {}).get("filename", "")
+    if not name.endswith((".css", ".js", ".svg")):
+        return response
+    response.direct_passthrough = False
+    response.set_data(_gzipped(name))
+    response.headers["Content-Encoding"] = "gzip"
+    response.vary.add("Accept-Encoding")
+    return response
+
+
+@lru_cache(maxsize=32)
+def _gzipped(name: str) -> bytes:
+    return gzip.compress((_STATIC / name).read_bytes(), mtime=0)
+
+
+def _asset_version() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_STATIC.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def _set_error_pages(app: Flask) -> None:
+    @app.errorhandler(current.NotIdentified)
+    def lead_in(_error: current.NotIdentified) -> BaseResponse:
+        target = "office.sign_in" if request.blueprint == "office" else "public.home"
+        return redirect(url_for(target), 303)
+
+    @app.errorhandler(errors.Refusal)
+    def refuse(error: errors.Refusal) -> Response:
+        status = next(STATUS[family] for family in type(error).__mro__ if family in STATUS)
+        return _page(status, str(error), getattr(error, "retry_after", None))
+
+    @app.errorhandler(CSRFError)
+    def forged(_error: CSRFError) -> Response:
+        return _page(400, "Cette page était ouverte depuis trop longtemps : rechargez-la, puis recommencez.")
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> BaseResponse:
+        status = error.code or 500
+        if status < 400:
+            return error.get_response()
+        response = _page(status, SENTENCES.get(status, "Cette demande n’a pas pu être satisfaite."))
+        for name, value in error.get_headers():
+            if name in {"Allow", "Content-Range", "Retry-After"}:
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(pw.OperationalError)
+    @app.errorhandler(pw.InterfaceError)
+    def database_gone(error: pw.DatabaseError) -> Response:
+        log.error(json.dumps({"request": g.get("request_id", ""), "database": str(error)[:300]}))
+        return _page(503, errors.Unavailable.message, 30)
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> Response:
+        log.error(json.dumps({"request": g.get("request_id", ""), "unforeseen": True}), exc_info=error)
+        return _page(500, "Une erreur imprévue s’est produite. Rien n’est perdu : l’exploitant en est informé.")
+
+
+def _page(status: int, sentence: str, retry_after: int | None = None) -> Response:
+    """Return a refusal: a page for people, the sentence alone for a script that sends files."""
+    if "X-Filename" in request.headers:
+        response = Response(sentence, status=status, mimetype="text/plain")
+    else:
+        page = render_template(
+            "error.html", status=status, message=sentence, request_id=g.get("request_id"), retry_after=retry_after
+        )
+        response = Response(page, status=status)
+        if htmx.Headers(request.headers):
+            response.headers["HX-Retarget"] = "body"
+    if retry_after:
+        response.headers["Retry-After"] = str(retry_after)
+    return response

@@ -1,0 +1,102 @@
+"""Bytes leaving: what was asked of a file (RFC 9110, section 14), sent piece by piece, and how it ended.
+
+No database work happens inside a generator: the end is journaled when the server closes the response.
+"""
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from flask import Response
+from werkzeug.datastructures import IfRange, Range
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+
+from mespieces import models
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The bytes to send: from `start` up to `stop` excluded, of `size`."""
+
+    start: int
+    stop: int
+    size: int
+    partial: bool
+
+    @property
+    def length(self) -> int:
+        """How many bytes that is."""
+        return self.stop - self.start
+
+    @property
+    def whole(self) -> bool:
+        """Whether that is the file from its first byte to its last."""
+        return self.length == self.size
+
+
+def wanted(asked: Range | None, if_range: IfRange | None, size: int, etag: str) -> Part:
+    """Return the part of a file a request wants: one range, or all of it.
+
+    Several ranges, or a range of another version, are answered by the whole file, as RFC 9110 allows.
+    Raises `RequestedRangeNotSatisfiable`.
+    """
+    whole = Part(0, size, size, partial=False)
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        return whole
+    if if_range is not None and (if_range.date is not None or (if_range.etag and if_range.etag != etag)):
+        return whole
+    found = asked.range_for_length(size)
+    if found is None:
+        raise RequestedRangeNotSatisfiable(length=size)
+    return Part(found[0], found[1], size, partial=True)
+
+
+class Handing:
+    """Hands bytes to the server, counts them, and says at the end how many left."""
+
+    def __init__(self, chunks: Iterator[bytes], finish: Callable[[int], None]) -> None:
+        self._chunks = chunks
+        self._finish: Callable[[int], None] | None = finish
+        self._sent = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            yield chunk
+            self._sent += len(chunk)  # counted once the server asks for more: it has taken these
+
+    def close(self) -> None:
+        """Say once, on a connection of its own, how many bytes left: the request's is already closed."""
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            with models.database.connection_context():
+                finish(self._sent)
+
+
+def send(handing: Handing, part: Part, media_type: str, headers: dict[str, str]) -> Response:
+    """Return the response that streams `part`."""
+    response = Response(handing, status=206 if part.partial else 200, mimetype=media_type, direct_passthrough=True)
+    response.headers.update(headers)
+    response.headers["Content-Length"] = str(part.length)
+    if part.partial:
+        response.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.size}"
+    return response
+
+
+def described(document: Any, *, inline: bool = False) -> dict[str, str]:
+    """Return the headers that name a document and let anyone check it: RFC 9530 digest, RFC 6266 name."""
+    digest = base64.b64encode(bytes.fromhex(document.fingerprint)).decode()
+    return {
+        "Repr-Digest": f"sha-256=:{digest}:",
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{document.fingerprint}"',
+        "Content-Disposition": named(document.filename, inline=inline),
+    }
+
+
+def named(filename: str, *, inline: bool = False) -> str:
+    """Return a Content-Disposition for any file name (RFC 6266, RFC 8187)."""
+    kind = "inline" if inline else "attachment"
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in " .-_()") else "_" for c in filename)
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -1,0 +1,133 @@
+"""Dates, sizes and the journal's operations as French people read them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mespieces.domain import documents, french, journal, offices
+from mespieces.domain.deposits import State
+
+STATES = {
+    State.DRAFT: ("Brouillon", "grey"),
+    State.FILED: ("Déposé", ""),
+    State.ENDED: ("Terminé", "grey"),
+    State.WITHDRAWN: ("Retiré", "bad"),
+}
+"""Each state, its word and its colour."""
+
+WAYS = {
+    "": "à choisir par le destinataire",
+    "act": "sans second code",
+    "app": "code d’une application",
+    "email": "code par courriel",
+    "office": "code donné par l’étude",
+}
+
+IDENTIFIED = {
+    "act": "acte seul",
+    "act+app": "acte et application",
+    "act+email": "acte et courriel",
+    "act+office": "acte et étude",
+}
+
+NOTICES = {
+    "factur-x": "contient la facture électronique (Factur-X)",
+    "attachments": "contient des fichiers joints",
+    "javascript": "contient un programme, qui n’est jamais exécuté ici",
+    "launch": "contient un lien vers un programme, jamais exécuté ici",
+    "form": "contient un formulaire",
+    "no-text": "image sans texte : illisible par un lecteur d’écran",
+    "signed": "signé électroniquement",
+}
+
+MODES = {"page": "lu", "text": "lu en texte", "file": "téléchargé", "bundle": "téléchargé avec l’ensemble"}
+
+_FORMATS = {
+    "application/pdf": "PDF", "image/jpeg": "JPEG", "image/png": "PNG",
+    "image/tiff": "TIFF", "image/heic": "HEIC", "image/webp": "WebP",
+}  # fmt: skip
+
+
+def pages(value: int) -> str:
+    """Return « 1 page », « 117 pages »."""
+    return f"{french.number(value)}\u00a0page{'s' if value > 1 else ''}"
+
+
+def file_format(media_type: str) -> str:
+    """Return the format's short name."""
+    return _FORMATS.get(media_type, "fichier")
+
+
+def notices(document: Any) -> list[str]:
+    """Return in words what was noticed of a document."""
+    return [NOTICES[word] for word in document.notices.split() if word in NOTICES]
+
+
+def nature(document: Any) -> str:
+    """Return the words for a document's nature."""
+    return documents.NATURES.get(document.nature, "")
+
+
+def happened(entry: journal.Entry) -> str:
+    """Return what a record tells, in one sentence; the operation itself when its payload was purged."""
+    if not entry.body:
+        return f"{entry.operation} (contenu effacé)"
+    who, what, detail = entry.body["author"]["name"], entry.body["object"], entry.body["detail"]
+    tell = _SENTENCES.get(entry.operation)
+    return tell(who, what, detail) if tell else f"{entry.operation} · {who}"
+
+
+def _identified(who: str, _what: dict[str, Any], _detail: dict[str, Any]) -> str:
+    return f"{who} s’est identifié"
+
+
+def _refused(who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
+    step = "code à usage unique" if detail.get("step") == "code" else "code d’accès"
+    return f"Essai refusé pour {who} ({step})"
+
+
+_SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
+    "deposit.created": lambda who, what, d: f"Brouillon ouvert par {who}",
+    "document.deposited": lambda who, what, d: f"{who} a ajouté « {d.get('filename', '')} »",
+    "document.withdrawn": lambda who, what, d: f"{who} a retiré « {d.get('filename', '')} »",
+    "recipient.added": lambda who, what, d: f"Destinataire : {d.get('name', '')}",
+    "deposit.filed": lambda who, what, d: f"Dépôt de {len(d.get('documents', []))} pièce(s) par {who}",
+    "recipient.access_issued": lambda who, what, d: f"Feuillet d’accès imprimé par {who}",
+    "recipient.channel_chosen": lambda who, what, d: f"{who} : {WAYS.get(d.get('way', ''), '')}",
+    "code.issued": lambda who, what, d: (
+        f"{who} a donné un code ({d['reason']})" if d.get("reason") else f"Code envoyé à {who}"
+    ),
+    "recipient.identified": _identified,
+    "recipient.refused": _refused,
+    "document.consulted": lambda who, what, d: f"{who} a ouvert la pièce {what.get('number')}",
+    "document.delivered": lambda who, what, d: f"Pièce {what.get('number')} {MODES.get(d.get('mode', ''), 'remise')}",
+    "document.interrupted": lambda who, what, d: f"Pièce {what.get('number')} : envoi interrompu",
+    "document.corrupted": lambda who, what, d: f"Pièce {what.get('number')} altérée : consultation refusée",
+    "signification.recorded": lambda who, what, d: f"Signification saisie par {who}",
+    "signification.corrected": lambda who, what, d: f"Signification corrigée par {who}",
+    "deposit.expired": lambda who, what, d: "Fin de la mise à disposition",
+    "document.deleted": lambda who, what, d: f"Pièce {what.get('number')} supprimée",
+    "office.added": lambda who, what, d: f"Étude ouverte : {d.get('name', '')}",
+    "member.added": lambda who, what, d: f"Membre ajouté : {d.get('name', '')}",
+    "member.changed": lambda who, what, d: "Accès d’un membre réinitialisé",
+    "member.signed_in": lambda who, what, d: f"{who} s’est connecté",
+    "member.refused": lambda who, what, d: f"Connexion refusée pour {who}",
+    "journal.read": lambda who, what, d: f"{who} a lu le journal",
+}
+
+FILTERS: dict[str, Callable[..., object]] = {
+    "date_fr": french.day,
+    "instant_fr": french.instant,
+    "instant_short": french.instant_short,
+    "clock_fr": french.clock,
+    "last_day": french.last_day,
+    "size_fr": documents.size_in_words,
+    "number_fr": french.number,
+    "pages_fr": pages,
+    "format_fr": file_format,
+    "notices_fr": notices,
+    "nature_fr": nature,
+    "happened": happened,
+}
+"""What templates may call, by name."""
+
+GLOBALS: dict[str, object] = {"STATES": STATES, "WAYS": WAYS, "ROLES": offices.ROLES, "NATURES": documents.NATURES}

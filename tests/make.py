@@ -1,0 +1,256 @@
+"""What tests need to stand before they begin: offices, deposits, accesses, sessions, each made by the product itself."""
+
+import io
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pikepdf
+import pyotp
+
+from mespieces import models
+from mespieces.domain import accesses, deposits, documents, identification, journal, offices, recipients, sessions
+from mespieces.gateways import Gateways
+from mespieces.models import Access, Deposit, Document, JournalPayload, JournalRecord, Member, Office, Recipient, Session
+
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+"""Where the clock of tests stands: a Tuesday, 11:00 in Paris."""
+
+PASSWORD = "corbeau vallée trottoir 9"
+TRACE = journal.Trace("198.51.100.7", "Téléphone")
+CASE = {
+    "creditor": "Au bon moulin",
+    "court": "Tribunal judiciaire de Nantes",
+    "order_number": "2026-1187",
+    "order_date": "2026-11-04",
+    "office_reference": "NTE-4821",
+}
+
+
+@cache
+def pdf(words: str = "Facture 12") -> bytes:
+    """Return a real PDF of one small page that says `words`."""
+    with pikepdf.new() as document:
+        page = document.add_blank_page(page_size=(200, 280))
+        font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
+        page.obj.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=font))
+        page.obj.Contents = document.make_stream(f"BT /F1 12 Tf 20 200 Td ({words}) Tj ET".encode())
+        written = io.BytesIO()
+        document.save(written)
+        return written.getvalue()
+
+
+# Who and what
+
+
+def office(gateways: Gateways, name: str = "SCP Lefèvre & Marchand", **facts: str) -> Office:
+    """Add an office."""
+    usual = {"address": "14 rue des Carmes\n44000 Nantes", "phone": "02 40 00 00 00", "email": "etude@example.fr"}
+    return offices.add(gateways, name=name, **{**usual, **facts})
+
+
+def member(gateways: Gateways, of: Office | None = None, *, role: str = "commissaire", email: str = "") -> Member:
+    """Add a member, who has not signed in yet."""
+    of = of or office(gateways)
+    email = email or f"membre{Member.select().count()}@example.fr"
+    return offices.add_member(
+        gateways, of, name="Camille Marchand", email=email, role=role, password=PASSWORD, by=journal.OPERATOR
+    )
+
+
+def draft(gateways: Gateways, of: Office | None = None, **typed: str) -> Deposit:
+    """Open a draft without documents or recipients."""
+    case = deposits.read_case(CASE | typed, today=gateways.clock.now().date())
+    return deposits.open_draft(gateways, case, office=of or office(gateways), by=journal.OPERATOR, member=None)
+
+
+def document(
+    gateways: Gateways, deposit: Deposit, data: bytes | None = None, filename: str = "Facture 12.pdf"
+) -> Document:
+    """Add a document to a draft."""
+    with documents.Arrival(gateways) as arrival:
+        arrival.write(pdf() if data is None else data)
+        return documents.add(gateways, deposit.id, arrival, filename, by=journal.OPERATOR)
+
+
+def recipient(gateways: Gateways, deposit: Deposit, name: str = "Alexandre Payet", **typed: str) -> Recipient:
+    """Add a recipient."""
+    return recipients.add(gateways, deposit.id, recipients.read({"name": name, **typed}), by=journal.OPERATOR)
+
+
+def filed(
+    gateways: Gateways,
+    of: Office | None = None,
+    *,
+    documents: int = 1,
+    recipients: Sequence[str] = ("Alexandre Payet",),
+    **typed: str,
+) -> Deposit:
+    """File a deposit; its recipients are `first` and the others by their order."""
+    deposit = draft(gateways, of, **typed)
+    for number in range(documents):
+        document(gateways, deposit, filename=f"Facture {number + 1}.pdf")
+    for name in recipients:
+        recipient(gateways, deposit, name)
+    return deposits.file(gateways, deposit.id, by=journal.OPERATOR)
+
+
+def first(deposit: Deposit) -> Recipient:
+    """Return the deposit's first recipient."""
+    return deposit.recipients.order_by(Recipient.added_at, Recipient.name).get()
+
+
+# Accesses and sessions
+
+
+def issued(gateways: Gateways, who: Recipient, motive: str = "") -> tuple[Access, str]:
+    """Print an access sheet: return the access and the secret."""
+    return accesses.issue(gateways, who, by=journal.OPERATOR, motive=motive)
+
+
+def begun(gateways: Gateways, who: Recipient, motive: str = "") -> identification.Begun:
+    """Have the recipient prove a fresh secret."""
+    access, secret = issued(gateways, who, motive)
+    begun = identification.begin(gateways, access.reference, secret, TRACE)
+    assert isinstance(begun, identification.Begun), begun
+    return begun
+
+
+def waiting(gateways: Gateways, who: Recipient, way: str) -> tuple[str, str]:
+    """Bring the recipient to the code step by `way`: return the sign-in's token and the right code."""
+    token = begun(gateways, who).token
+    identification.choose(gateways, token, way, "payet@example.fr" if way == "email" else "")
+    return token, awaited(gateways, token)
+
+
+def awaited(gateways: Gateways, token: str) -> str:
+    """Have a code made for a sign-in, as its way has it, and return the code."""
+    sign_in = identification.find(gateways, token)
+    if sign_in.way == "app":
+        return application(gateways, token).at(gateways.clock.now())
+    if sign_in.way == "email":
+        return identification.code(gateways, identification.send_code(gateways, token))
+    teller = Member.select().first() or member(gateways, sign_in.access.recipient.deposit.office)
+    return identification.tell_code(gateways, sign_in.access.recipient, "Au téléphone", by=teller, trace=TRACE)
+
+
+def application(gateways: Gateways, token: str) -> pyotp.TOTP:
+    """Return the recipient's application, enrolled by the sign-in."""
+    shown = identification.enrolment(gateways, identification.find(gateways, token))
+    assert shown is not None
+    return pyotp.TOTP(shown.key)
+
+
+def identified(gateways: Gateways, who: Recipient, way: str = "email") -> Session:
+    """Have the recipient identify themselves by `way` and return their session."""
+    if way == "act":
+        Recipient.update(second_step_waived_because="Sans téléphone").where(Recipient.id == who.id).execute()
+        token = identification.act_alone(gateways, begun(gateways, who).token, TRACE)
+    else:
+        sign_in, code = waiting(gateways, who, way)
+        token = identification.confirm(gateways, sign_in, code, TRACE)
+    assert isinstance(token, str), token
+    session = sessions.of_recipient(gateways, token)
+    assert session is not None
+    return session
+
+
+# What was recorded
+
+
+def operations(deposit: UUID | None = None) -> list[str]:
+    """Return the journal's operations in order, of one deposit or of everything."""
+    query = JournalRecord.select(JournalRecord.operation).order_by(JournalRecord.sequence)
+    if deposit is not None:
+        query = query.join(
+            JournalPayload,
+            on=(
+                (JournalPayload.log == JournalRecord.log)
+                & (JournalPayload.sequence == JournalRecord.sequence)
+                & (JournalPayload.group == "proof")
+            ),
+        ).where(JournalPayload.deposit == deposit)
+    return [row.operation for row in query]
+
+
+def count(operation: str) -> int:
+    """Return how many records of that operation stand in the journal."""
+    return operations().count(operation)
+
+
+def everything() -> str:
+    """Return all that all tables hold, as one text."""
+    rows = [row for table in models.TABLES for row in table.select().tuples()]
+    return "\n".join(
+        bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | memoryview) else str(value)
+        for row in rows
+        for value in row
+    )
+
+
+# At once
+
+
+def threads(count: int, work: Callable[[], Any]) -> list[Any]:
+    """Run `work` in several threads at once, each on a connection of its own, and return what each returned or raised."""
+    results: list[Any] = []
+    together = threading.Barrier(count)
+
+    def run() -> None:
+        together.wait()
+        with models.database.connection_context():
+            try:
+                results.append(work())
+            except Exception as error:  # noqa: BLE001 — the test looks at it
+                results.append(error)
+
+    started = [threading.Thread(target=run) for _ in range(count)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    return results
+
+
+_PROCESS = """
+import sys
+from datetime import datetime
+from mespieces import config, models, runtime
+from mespieces.domain import consultations, deposits, identification, journal, members, notices, outbox, retention
+from mespieces.gateways.clock import ManualClock
+names = ("DATA", "DATABASE_URL", "STORAGE_URL", "MAIL_URL", "PUBLIC_URL")
+settings = config.read({"MESPIECES_" + name: value for name, value in zip(names, sys.argv[1:6])})
+opened = runtime.open_runtime(settings, clock=ManualClock(datetime.fromisoformat(sys.argv[6])))
+gateways, arguments = opened.gateways, sys.argv[7:]
+opened.database.connect()
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def processes(gateways: Gateways, count: int, script: str, *arguments: str) -> list[str]:
+    """Run `script` in several processes at once, with `gateways` and `arguments`, and return what each printed."""
+    settings = gateways.settings
+    facts = [settings.data, settings.database_url, "memory:", "memory:", settings.public_url, gateways.clock.now()]
+    command = [sys.executable, "-c", _PROCESS + script, *map(str, facts), *arguments]
+    root = Path(__file__).parents[1]
+    started = [
+        subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    printed = [process.communicate(timeout=120)[0].strip() for process in started]
+    assert [process.returncode for process in started] == [0] * count
+    return printed
