@@ -20,7 +20,7 @@ class ReferenceMistyped(Invalid):
     """The reference's check character does not fit: a typing error, nothing was looked up."""
 
     field = "reference"
-    message = "Cette référence ne peut pas être juste : vérifiez les huit caractères, par exemple K7QF-3M9X."
+    message = "Cette référence ne peut pas être juste : vérifiez les huit caractères, par exemple W08N-0B87."
 
 
 class SecretMistyped(Invalid):

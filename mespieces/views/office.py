@@ -1,11 +1,12 @@
 """For offices: signing in, the list of deposits, a deposit from its first document to its story."""
 
 import ipaddress
+import sys
 from datetime import date
 from urllib.parse import unquote
 from uuid import UUID
 
-from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, g, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -57,6 +58,8 @@ def guard() -> None:
     sessions.touch(current.gateways(), current_user.session)
     if member.role not in offices.DEPOSITORS and request.endpoint not in FOR_AUDITORS:
         raise NotYourRole
+    if request.endpoint == "office.add_documents":
+        _open_door((request.view_args or {})["deposit_id"])
 
 
 @bp.context_processor
@@ -388,10 +391,29 @@ def _recipient(deposit_id: UUID, recipient_id: UUID) -> tuple[Deposit, Recipient
     return deposit, recipients.find(deposit, recipient_id)
 
 
+def _open_door(deposit_id: UUID) -> None:
+    """Let files of any number in, each limited by the vault's door, once it is known whose draft they are for."""
+    _draft(deposit_id)
+    arrivals: list[Arrival] = g.setdefault("arrivals", [])
+
+    def arrive() -> Arrival:
+        arrivals.append(Arrival(current.gateways()))
+        return arrivals[-1]
+
+    current.asked().max_content_length = sys.maxsize
+    current.asked().files_into = arrive
+
+
+@bp.teardown_request
+def drop_unwanted(_error: BaseException | None) -> None:
+    """Drop the files that arrived and were not taken."""
+    for arrival in g.pop("arrivals", ()):
+        arrival.abort()
+
+
 def _take_body(deposit: Deposit) -> None:
-    """Seal the request's body as it arrives, its size limited by the vault's door and not by a form's."""
+    """Seal the request's body as it arrives."""
     with Arrival(current.gateways()) as arrival:
-        request.max_content_length = None
         while chunk := request.stream.read(CHUNK):
             arrival.write(chunk)
         documents.add(

@@ -1,0 +1,112 @@
+"""What every command shares: the opened product, what is told and how, the passwords that are asked or drawn."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import peewee as pw
+
+from mespieces import config, models, runtime
+from mespieces.domain import codes
+from mespieces.errors import Unavailable
+from mespieces.gateways import Gateways
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class NothingInstalled(Unavailable):
+    """No database where the settings say it is."""
+
+    message = "Rien n’est encore installé dans {folder} : lancez « mespieces init », ou vérifiez MESPIECES_DATA."
+
+
+class DatabaseUnreachable(Unavailable):
+    """The database does not answer, or refuses."""
+
+    message = "La base de données ne répond pas ({reason})."
+
+
+def settings() -> config.Settings:
+    """Return the settings of the environment. Raises `SettingWrong`."""
+    return config.read(os.environ)
+
+
+def open_runtime(chosen: config.Settings | None = None) -> runtime.Runtime:
+    """Open the product as the environment says. Raises `NothingInstalled`, `DatabaseUnreachable`, `Unavailable`."""
+    found = chosen or settings()
+    file = sqlite_file(found)
+    if file and not file.is_file():  # opening it would create it, empty
+        raise NothingInstalled(folder=found.data)
+    with database_errors():
+        return runtime.open_runtime(found)
+
+
+@contextmanager
+def opened() -> Iterator[Gateways]:
+    """Open the product and its database for the time of a command. Raises as `open_runtime`."""
+    found = open_runtime()
+    with database_errors(), found.database.connection_context():
+        yield found.gateways
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what the database's driver raises into a sentence."""
+    try:
+        yield
+    except (pw.OperationalError, pw.InterfaceError) as error:
+        raise DatabaseUnreachable(reason=next(iter(str(error).splitlines()), type(error).__name__)) from error
+
+
+def sqlite_file(found: config.Settings) -> Path | None:
+    """Return the database's file, None when it is a server."""
+    prefix = "sqlite:///"
+    return Path(found.database_url.removeprefix(prefix)) if found.database_url.startswith(prefix) else None
+
+
+def connect(found: config.Settings) -> pw.Database:
+    """Bind the models to the settings' database. Raises `SettingWrong`."""
+    try:
+        return models.connect(found.database_url)
+    except ValueError as error:
+        reason = "on attend sqlite:///fichier ou postgresql://…"
+        raise config.SettingWrong(name="MESPIECES_DATABASE_URL", reason=reason) from error
+
+
+def json_option(command: Command) -> Command:
+    """Add `--json`, for scripts."""
+    return click.option("--json", "as_json", is_flag=True, help="Écrit le résultat en JSON.")(command)
+
+
+def tell(result: object, words: str, *, as_json: bool) -> None:
+    """Say the result, in words or as JSON."""
+    click.echo(json.dumps(result, ensure_ascii=False, indent=1, default=str) if as_json else words)
+
+
+def answer(value: str | None, question: str, option: str) -> str:
+    """Return `value`, asked on the terminal when it is missing; without a terminal that is a usage error."""
+    if value:
+        return value
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"L’option {option} est nécessaire.")
+    asked: str = click.prompt(question)
+    return asked
+
+
+def password() -> tuple[str, bool]:
+    """Return a password asked twice on the terminal, or a strong one drawn where there is none, and whether it was."""
+    if sys.stdin.isatty():
+        return click.prompt("Mot de passe (12 caractères ou plus)", hide_input=True, confirmation_prompt=True), False
+    return codes.show(codes.draw_secret()), True
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Have the program's log on stderr, the queue's only when something is wrong."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("huey").setLevel(max(level, logging.WARNING))

@@ -1,0 +1,141 @@
+"""Deposits made by a script, and the deletions that the operator confirms."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mespieces.cli import console
+from mespieces.domain import accesses, codes, deposits, documents, journal, offices, recipients, retention
+from mespieces.errors import Refusal
+from mespieces.gateways import Gateways
+from mespieces.models import Deposit, Office, Recipient
+
+CHUNK = 1 << 20
+_NAMED = re.compile(r"(?P<name>[^<>]*?)\s*(?:<(?P<email>[^<>]*)>)?\s*")
+
+
+class FileRefused(Refusal):
+    """A document was refused, and the deposit with it."""
+
+    message = "{file} : {reason} Rien n’a été déposé."
+
+
+@click.group()
+def deposit() -> None:
+    """Dépôts : déposer des pièces depuis un script."""
+
+
+@deposit.command("add")
+@click.option("--office", "office_name", required=True, metavar="NOM", help="Nom ou identifiant de l’étude.")
+@click.option("--creditor", required=True, metavar="NOM", help="Le créancier.")
+@click.option("--court", required=True, metavar="NOM", help="La juridiction.")
+@click.option("--order-number", required=True, metavar="NUMÉRO", help="Numéro de l’ordonnance.")
+@click.option("--order-date", required=True, metavar="AAAA-MM-JJ", help="Date de l’ordonnance.")
+@click.option("--office-reference", required=True, metavar="RÉFÉRENCE", help="Référence du dossier à l’étude.")
+@click.option(
+    "--recipient",
+    "people",
+    required=True,
+    multiple=True,
+    metavar='"NOM <ADRESSE>"',
+    help="Un destinataire, avec ou sans adresse électronique ; autant de fois que de destinataires.",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@console.json_option
+def add_deposit(  # one option each
+    office_name: str, people: Sequence[str], files: Sequence[Path], *, as_json: bool, **typed: str
+) -> None:
+    """Dépose les FICHIERS, dans cet ordre, et affiche les références et codes d’accès des destinataires."""
+    with console.opened() as gateways:
+        office = offices.named(office_name)
+        case = deposits.read_case(typed, today=gateways.clock.now().astimezone(offices.zone(office)).date())
+        persons = [recipients.read(_read(text)) for text in people]
+        filed = _file(gateways, office, case, persons, files)
+        issued = [
+            (row, *accesses.issue(gateways, row, by=journal.OPERATOR))
+            for row in filed.recipients.order_by(Recipient.added_at)
+        ]
+        result = {
+            "deposit": filed.id,
+            "office_reference": filed.office_reference,
+            "available_until": filed.expires_at.isoformat(),
+            "documents": [
+                {"number": row.number, "title": row.title, "fingerprint": row.fingerprint}
+                for row in documents.listed(filed)
+            ],
+            "recipients": [
+                {"name": row.name, "reference": codes.show(access.reference), "secret": codes.show(secret)}
+                for row, access, secret in issued
+            ],
+        }
+        console.tell(result, _words(result), as_json=as_json)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Dit ce qui serait supprimé, sans rien supprimer.")
+@console.json_option
+def expire(*, dry_run: bool, as_json: bool) -> None:
+    """Supprime ce dont la mise à disposition est terminée. La lancer confirme que la date de la machine est juste."""
+    with console.opened() as gateways:
+        if dry_run:
+            due = retention.due(gateways.clock.now())
+        else:
+            due = retention.expire(gateways, confirmed=True)
+            retention.beat(gateways)  # from this confirmed date on, the worker deletes by itself again
+        rows = [
+            {"deposit": item.deposit.id, "office_reference": item.deposit.office_reference, "documents": item.documents}
+            for item in due
+        ]
+    verb = "À supprimer" if dry_run else "Supprimé"
+    words = "\n".join(f"{verb} : {row['office_reference']}, {row['documents']} pièces" for row in rows)
+    console.tell(rows, words or "Rien à supprimer.", as_json=as_json)
+
+
+def _file(
+    gateways: Gateways,
+    office: Office,
+    case: deposits.Case,
+    persons: Sequence[recipients.Person],
+    files: Sequence[Path],
+) -> Deposit:
+    draft = deposits.open_draft(gateways, case, office=office, by=journal.OPERATOR, member=None)
+    try:
+        for path in files:
+            _add(gateways, draft, path)
+    except BaseException:
+        # What a script could not finish must not lie about: the bytes go, an empty draft stays.
+        for document in documents.listed(draft):
+            documents.remove(gateways, draft.id, document.id, by=journal.OPERATOR)
+        raise
+    for person in persons:
+        recipients.add(gateways, draft.id, person, by=journal.OPERATOR)
+    return deposits.file(gateways, draft.id, by=journal.OPERATOR)
+
+
+def _add(gateways: Gateways, draft: Deposit, path: Path) -> None:
+    try:
+        with documents.Arrival(gateways) as arrival, path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                arrival.write(chunk)
+            documents.add(gateways, draft.id, arrival, path.name, by=journal.OPERATOR)
+    except Refusal as error:
+        raise FileRefused(file=path.name, reason=error) from error
+
+
+def _read(text: str) -> dict[str, str]:
+    match = _NAMED.fullmatch(text)
+    if match is None:
+        raise click.UsageError(f"--recipient {text} : on attend « Nom » ou « Nom <adresse> ».")
+    return {"name": match["name"], "email": match["email"] or ""}
+
+
+def _words(result: dict[str, object]) -> str:
+    lines = [f"Déposé : {result['office_reference']}, disponible jusqu’au {str(result['available_until'])[:10]}."]
+    rows = result["recipients"]
+    assert isinstance(rows, list)  # noqa: S101 — built above
+    for row in rows:
+        lines += [f"{row['name']}", f"  référence     {row['reference']}", f"  code d’accès  {row['secret']}"]
+    lines.append("Les codes d’accès ne seront plus jamais affichés : en éditer un nouveau annule l’ancien.")
+    return "\n".join(lines)

@@ -1,0 +1,94 @@
+"""The journal and the stored documents, verified by the operator."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from mespieces.cli import console
+from mespieces.domain import checkpoints, documents, exports
+from mespieces.domain import journal as records
+from mespieces.errors import Refusal
+from mespieces.gateways import Gateways
+from mespieces.models import Document
+
+
+@click.group()
+def journal() -> None:
+    """Journal : sa tête, sa vérification, son export."""
+
+
+@journal.command()
+@console.json_option
+def head(*, as_json: bool) -> None:
+    """Montre la tête du journal : taille, dernière empreinte, racine de l’arbre."""
+    with console.opened():
+        found = asdict(checkpoints.head())
+    console.tell(found, "\n".join(f"{name:<7}{value}" for name, value in found.items()), as_json=as_json)
+
+
+@journal.command()
+@console.json_option
+@click.pass_context
+def verify(ctx: click.Context, *, as_json: bool) -> None:
+    """Relit tout le journal ; sort avec 1 si quelque chose y a été changé."""
+    with console.opened() as gateways:
+        result = checkpoints.verify(gateways)
+    words = f"Journal intact : {result.size} enregistrements relus."
+    if result.findings:
+        words = "\n".join(["Le journal a été altéré :", *result.findings])
+    found = {"intact": not result.findings, "size": result.size, "findings": list(result.findings)}
+    console.tell(found, words, as_json=as_json)
+    ctx.exit(1 if result.findings else 0)
+
+
+@journal.command()
+@click.argument("folder", metavar="DOSSIER", type=click.Path(file_okay=False, path_type=Path))
+@console.json_option
+def export(folder: Path, *, as_json: bool) -> None:
+    """Exporte tout le journal dans DOSSIER, vérifiable sans ce produit par « mespieces-verify DOSSIER »."""
+    with console.opened() as gateways:
+        size = exports.write(gateways, folder, by=records.OPERATOR)
+        vkey = checkpoints.vkey(gateways)
+    words = f"{size} enregistrements exportés dans {folder}.\nVérifier : mespieces-verify {folder} --vkey '{vkey}'"
+    console.tell({"folder": folder, "size": size, "vkey": vkey}, words, as_json=as_json)
+
+
+@click.group()
+def storage() -> None:
+    """Stockage : recalcule l’empreinte de chaque pièce."""
+
+
+@storage.command("verify")
+@console.json_option
+@click.pass_context
+def verify_storage(ctx: click.Context, *, as_json: bool) -> None:
+    """Relit chaque pièce conservée et compare son empreinte à celle du dépôt ; sort avec 1 si l’une diffère."""
+    wrong = []
+    with console.opened() as gateways:
+        query = Document.select().where(Document.deleted_at.is_null(), Document.wrapped_key.is_null(False))
+        kept = list(query.order_by(Document.added_at))
+        for document in kept:
+            if reason := _reason(gateways, document):
+                wrong.append(
+                    {
+                        "document": document.id,
+                        "deposit": document.deposit.office_reference,
+                        "number": document.number,
+                        "reason": reason,
+                    }
+                )
+    lines = [f"Dépôt {row['deposit']}, pièce {row['number']} : {row['reason']}" for row in wrong]
+    words = "\n".join(lines) or f"{len(kept)} pièces relues : toutes conformes à leur empreinte."
+    console.tell({"intact": not wrong, "documents": len(kept), "wrong": wrong}, words, as_json=as_json)
+    ctx.exit(1 if wrong else 0)
+
+
+def _reason(gateways: Gateways, document: Document) -> str:
+    """Return what is wrong with a stored document, nothing when its fingerprint is the one of its deposit."""
+    try:
+        with documents.open_file(gateways, document) as plaintext:
+            found = gateways.vault.fingerprint(plaintext)
+    except Refusal as error:
+        return str(error)
+    return "" if found == document.fingerprint else "son empreinte n’est plus celle du dépôt."
