@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import shutil
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pyotp
 from mespieces import config, migrations, models, runtime
 from mespieces.domain import (
     accesses,
+    clockwork,
     codes,
     deposits,
     documents,
@@ -22,7 +22,6 @@ from mespieces.domain import (
     members,
     offices,
     recipients,
-    retention,
     significations,
 )
 from mespieces.errors import Refused
@@ -156,7 +155,7 @@ def _again(chosen: config.Settings) -> dict[str, Any]:
     with opened.database.connection_context():
         migrations.apply(opened.database)
         # Whoever starts a demonstration after weeks confirms that the date is right, as an operator does.
-        retention.beat(opened.gateways)
+        clockwork.confirm(datetime.now(UTC))
     return _with_mail(known, chosen)
 
 
@@ -186,7 +185,7 @@ def _tell_story(chosen: config.Settings) -> dict[str, Any]:
         clock.advance(timedelta(minutes=25))
         filed = _deposit(opened.gateways, clock, member)
         rows = [_recipient(opened.gateways, clock, filed, member, *each) for each in RECIPIENTS]
-        retention.beat(replace(opened.gateways, clock=ManualClock(datetime.now(UTC))))
+        clockwork.confirm(datetime.now(UTC))
     known = {
         "url": chosen.public_url,
         "office": office,
@@ -262,10 +261,10 @@ def _recipient(
     }
     if way == "email":
         return told | {"email": recipient.email}
-    clock.advance(timedelta(days=1))
+    clock.advance(timedelta(days=1, hours=1))
     served = {"signified_on": clock.now().date().isoformat(), "manner": "personne"}
     significations.record(gateways, recipient.id, served, by=by, member=member)
-    clock.advance(timedelta(hours=9))
+    clock.advance(timedelta(hours=2))
     return told | _identify(gateways, clock, member, recipient, way, told)
 
 

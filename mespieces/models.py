@@ -29,12 +29,17 @@ def connect(url: str) -> pw.Database:
     """Bind the models to the database at `url` (`sqlite:///path`, `postgresql://…`) and return it, not yet open."""
     if url.startswith("sqlite:///"):
         bound: pw.Database = pw.SqliteDatabase(url.removeprefix("sqlite:///"), pragmas=_SQLITE_PRAGMAS, timeout=15)
+        bound.register_function(_lower, "lower", 1)  # SQLite's own leaves É as it is
     elif url.startswith(("postgresql://", "postgres://")):
         bound = PooledPostgresqlDatabase(url, prefer_psycopg3=True, max_connections=100, stale_timeout=300)
     else:
         raise ValueError(url)
     database.initialize(bound)
     return bound
+
+
+def _lower(text: str | None) -> str | None:
+    return text and text.lower()
 
 
 def is_sqlite() -> bool:

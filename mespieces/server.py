@@ -1,5 +1,7 @@
 """The web server of the one-command default: one process, many threads, and the queue's threads beside them."""
 
+import errno
+import logging
 import os
 import signal
 import socket
@@ -46,10 +48,11 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server((str(address[0]), port), family=family, backlog=512)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressTaken(host=host, port=port) from error
         # The message of create_server repeats the address; the system's own words are enough.
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        taken = reason == os.strerror(98)
-        raise (AddressTaken if taken else AddressUnusable)(host=host, port=port, reason=reason) from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise AddressUnusable(host=host, port=port, reason=reason) from error
 
 
 def run(listening: socket.socket, start: Callable[[], Service], *, threads: int = THREADS) -> None:
@@ -68,7 +71,7 @@ class _Arbiter(Arbiter):
         raise StopIteration
 
     def halt(self, reason: str | None = None, exit_status: int = 0) -> None:
-        super().halt(reason=None, exit_status=min(exit_status, 1))  # the reason was told by the process that has it
+        super().halt(reason, min(exit_status, 1))
 
 
 class _Server(BaseApplication):
@@ -97,10 +100,11 @@ class _Server(BaseApplication):
             "limit_request_field_size": 8190,
             "forwarded_allow_ips": "",  # proxies are the application's affair: MESPIECES_TRUSTED_PROXIES
             "accesslog": None,  # the application logs its requests, without what people typed
-            "loglevel": "critical",
+            "loglevel": "critical",  # of the master, which would repeat in its words what the other process told
             "control_socket_disable": True,
             "worker_tmp_dir": shared_memory if os.access(shared_memory, os.W_OK) else None,
             "proc_name": "mespieces",
+            "post_fork": lambda _arbiter, worker: worker.log.error_log.setLevel(logging.ERROR),
             "post_worker_init": _leave_interrupts_to_the_master,
             "worker_exit": lambda _arbiter, _worker: self._stop(),
         }

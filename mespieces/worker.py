@@ -1,12 +1,12 @@
 """The queue: a bell and a clock. Work to do is rows; a task drains them and may run twice. Alone to import huey."""
 
 import logging
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 
 from huey import Huey, PostgresHuey, SqliteHuey, crontab
 from huey.consumer import Consumer
-from huey.exceptions import TaskLockedException
 
 from mespieces import models
 from mespieces.domain import checkpoints, consultations, documents, journal, notices, outbox, retention, throttle
@@ -14,6 +14,7 @@ from mespieces.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
+EVERY_MINUTE = ("expiry", "mail", "previews", "journal")
 VERIFY_EVERY = timedelta(hours=1)
 
 
@@ -37,6 +38,7 @@ class Worker:
             "journal": self._publish,
             "sweep": self._sweep,
         }
+        self._under_way = {work: threading.Lock() for work in self._work}
         self._register()
         runtime.gateways.bell.answer_with(self._ring)
 
@@ -44,6 +46,8 @@ class Worker:
         """Start threads that do the work, inside this process, and return what `stop`s them."""
         consumer = EmbeddedConsumer(self.huey, workers=2, periodic=True, check_worker_health=False)
         consumer.start()
+        for work in EVERY_MINUTE:  # what waited while nobody worked
+            self._ring(work)
         return consumer
 
     def run(self) -> None:
@@ -51,12 +55,10 @@ class Worker:
         Consumer(self.huey, workers=2, periodic=True).run()
 
     def do(self, work: str) -> None:
-        """Do one kind of work now, on a connection of its own; a second worker at the same leaves it alone."""
-        try:
-            with self.huey.lock_task(f"work-{work}"), self._runtime.database.connection_context():
-                self._work[work]()
-        except TaskLockedException:
-            log.debug("%s is under way elsewhere", work)
+        """Do one kind of work now, on a connection of its own, once at a time in this process."""
+        # Not the queue's own lock, which outlives a killed process: rows are claimed, so doing a thing twice is harmless.
+        with self._under_way[work], self._runtime.database.connection_context():
+            self._work[work]()
 
     def _ring(self, work: str) -> None:
         try:
@@ -73,16 +75,20 @@ class Worker:
 
         @self.huey.periodic_task(crontab(minute="*"), name="every-minute")  # type: ignore[untyped-decorator]
         def every_minute() -> None:
-            for name in ("expiry", "mail", "previews", "journal", "sweep"):
+            for name in EVERY_MINUTE:
                 self.do(name)
 
+        @self.huey.periodic_task(crontab(minute="17"), name="every-hour")  # type: ignore[untyped-decorator]
+        def every_hour() -> None:
+            self.do("sweep")
+
     def _expire(self) -> None:
+        retention.beat(self._runtime.gateways)
         try:
             gone = retention.expire(self._runtime.gateways)
         except retention.ClockJumped as error:
             log.warning("%s", error)
-            return  # without a heartbeat, so that the next minute does not mistake the jump for time gone by
-        retention.beat(self._runtime.gateways)
+            return
         if gone:
             log.info("%d deposits ended", len(gone))
 

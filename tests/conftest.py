@@ -85,13 +85,15 @@ def prepared_postgresql() -> str:
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Give the settings of a product of its own: empty prepared database, storage and mail in memory, fresh keys."""
-    settings = config.read({
-        "MESPIECES_DATA": str(tmp_path),
-        "MESPIECES_DATABASE_URL": database_url,
-        "MESPIECES_STORAGE_URL": "memory:",
-        "MESPIECES_MAIL_URL": "memory:",
-        "MESPIECES_PUBLIC_URL": "https://pieces.example.fr",
-    })
+    settings = config.read(
+        {
+            "MESPIECES_DATA": str(tmp_path),
+            "MESPIECES_DATABASE_URL": database_url,
+            "MESPIECES_STORAGE_URL": "memory:",
+            "MESPIECES_MAIL_URL": "memory:",
+            "MESPIECES_PUBLIC_URL": "https://pieces.example.fr",
+        }
+    )
     (tmp_path / "keys").mkdir()
     for path in (settings.master_key_file, settings.secret_key_file, settings.journal_key_file):
         keys.create(path)

@@ -17,7 +17,17 @@ import pyotp
 from mespieces import models
 from mespieces.domain import accesses, deposits, documents, identification, journal, offices, recipients, sessions
 from mespieces.gateways import Gateways
-from mespieces.models import Access, Deposit, Document, JournalPayload, JournalRecord, Member, Office, Recipient, Session
+from mespieces.models import (
+    Access,
+    Deposit,
+    Document,
+    JournalPayload,
+    JournalRecord,
+    Member,
+    Office,
+    Recipient,
+    Session,
+)
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 """Where the clock of tests stands: a Tuesday, 11:00 in Paris."""
@@ -79,6 +89,15 @@ def document(
         return documents.add(gateways, deposit.id, arrival, filename, by=journal.OPERATOR)
 
 
+def blank(deposit: Deposit, count: int) -> None:
+    """Add documents without bytes to a draft: quick, where only their rows matter."""
+    for number in range(1, count + 1):
+        Document.create(
+            deposit=deposit, number=number, title=f"Pièce {number}", filename="x.pdf", media_type="application/pdf",
+            size=1, pages=1, fingerprint="0" * 64, wrapped_key=b"x", added_at=NOW,
+        )  # fmt: skip
+
+
 def recipient(gateways: Gateways, deposit: Deposit, name: str = "Alexandre Payet", **typed: str) -> Recipient:
     """Add a recipient."""
     return recipients.add(gateways, deposit.id, recipients.read({"name": name, **typed}), by=journal.OPERATOR)
@@ -90,11 +109,13 @@ def filed(
     *,
     documents: int = 1,
     recipients: Sequence[str] = ("Alexandre Payet",),
+    blanks: int = 0,
     **typed: str,
 ) -> Deposit:
-    """File a deposit; its recipients are `first` and the others by their order."""
+    """File a deposit with real documents, or only `blanks`."""
     deposit = draft(gateways, of, **typed)
-    for number in range(documents):
+    blank(deposit, blanks)
+    for number in range(0 if blanks else documents):
         document(gateways, deposit, filename=f"Facture {number + 1}.pdf")
     for name in recipients:
         recipient(gateways, deposit, name)

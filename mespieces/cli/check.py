@@ -72,7 +72,7 @@ def _database(settings: Settings) -> Iterator[str]:
         yield str(console.NothingInstalled(folder=settings.data))
         return
     database = console.connect(settings)
-    with console.database_errors(), database.connection_context():
+    with console.connected(database):
         migrations.check(database)
         journal.head()
         if not offices.everyone():

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 import peewee as pw
+from playhouse.pool import PooledDatabase
 
 from mespieces import config, models, runtime
 from mespieces.domain import codes
@@ -51,8 +52,19 @@ def open_runtime(chosen: config.Settings | None = None) -> runtime.Runtime:
 def opened() -> Iterator[Gateways]:
     """Open the product and its database for the time of a command. Raises as `open_runtime`."""
     found = open_runtime()
-    with database_errors(), found.database.connection_context():
+    with connected(found.database):
         yield found.gateways
+
+
+@contextmanager
+def connected(database: pw.Database) -> Iterator[None]:
+    """Keep the database open for the block, and no connection after it. Raises `DatabaseUnreachable`."""
+    try:
+        with database_errors(), database.connection_context():
+            yield
+    finally:
+        if isinstance(database, PooledDatabase):
+            database.close_all()
 
 
 @contextmanager

@@ -79,11 +79,7 @@ def add_deposit(  # one option each
 def expire(*, dry_run: bool, as_json: bool) -> None:
     """Supprime ce dont la mise à disposition est terminée. La lancer confirme que la date de la machine est juste."""
     with console.opened() as gateways:
-        if dry_run:
-            due = retention.due(gateways.clock.now())
-        else:
-            due = retention.expire(gateways, confirmed=True)
-            retention.beat(gateways)  # from this confirmed date on, the worker deletes by itself again
+        due = retention.due(gateways.clock.now()) if dry_run else retention.expire(gateways, confirmed=True)
         rows = [
             {"deposit": item.deposit.id, "office_reference": item.deposit.office_reference, "documents": item.documents}
             for item in due

@@ -39,7 +39,7 @@ def init(**given: str | None) -> None:
     make_folder(settings.data)
     prepare(settings)
     opened = runtime.open_runtime(settings)
-    with console.database_errors(), opened.database.connection_context():
+    with console.connected(opened.database):
         _open_journal(opened.gateways)
         if offices.everyone():
             click.echo("Une étude existe déjà : rien n’est changé. Voir « mespieces office add » et « member add ».")
@@ -55,7 +55,7 @@ def migrate() -> None:
     if file and not file.is_file():
         raise console.NothingInstalled(folder=settings.data)
     database = console.connect(settings)
-    with console.database_errors(), database.connection_context():
+    with console.connected(database):
         applied = migrations.apply(database)
     click.echo("\n".join(f"Appliqué : {name}" for name in applied) or "Les tables sont à jour.")
 
@@ -71,7 +71,7 @@ def make_folder(folder: Path) -> None:
 def prepare(settings: config.Settings) -> None:
     """Make what is missing of the keys and the tables. Raises `KeyLost`, `KeyUnwritable`, `DatabaseUnreachable`."""
     database = console.connect(settings)
-    with console.database_errors(), database.connection_context():
+    with console.connected(database):
         begun = database.table_exists(models.JournalLog._meta.table_name)  # noqa: SLF001 — peewee's public name for it
         for path in (settings.master_key_file, settings.secret_key_file, settings.journal_key_file):
             _make_key(path, begun=begun)

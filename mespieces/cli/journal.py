@@ -46,7 +46,7 @@ def verify(ctx: click.Context, *, as_json: bool) -> None:
 @click.argument("folder", metavar="DOSSIER", type=click.Path(file_okay=False, path_type=Path))
 @console.json_option
 def export(folder: Path, *, as_json: bool) -> None:
-    """Exporte tout le journal dans DOSSIER, vérifiable sans ce produit par « mespieces-verify DOSSIER »."""
+    """Écrit tout le journal dans DOSSIER, vérifiable sans ce produit par « mespieces-verify DOSSIER »."""
     with console.opened() as gateways:
         size = exports.write(gateways, folder, by=records.OPERATOR)
         vkey = checkpoints.vkey(gateways)
@@ -64,24 +64,19 @@ def storage() -> None:
 @click.pass_context
 def verify_storage(ctx: click.Context, *, as_json: bool) -> None:
     """Relit chaque pièce conservée et compare son empreinte à celle du dépôt ; sort avec 1 si l’une diffère."""
-    wrong = []
     with console.opened() as gateways:
         query = Document.select().where(Document.deleted_at.is_null(), Document.wrapped_key.is_null(False))
         kept = list(query.order_by(Document.added_at))
-        for document in kept:
-            if reason := _reason(gateways, document):
-                wrong.append(
-                    {
-                        "document": document.id,
-                        "deposit": document.deposit.office_reference,
-                        "number": document.number,
-                        "reason": reason,
-                    }
-                )
+        wrong = [_told(row, reason) for row in kept if (reason := _reason(gateways, row))]
     lines = [f"Dépôt {row['deposit']}, pièce {row['number']} : {row['reason']}" for row in wrong]
     words = "\n".join(lines) or f"{len(kept)} pièces relues : toutes conformes à leur empreinte."
     console.tell({"intact": not wrong, "documents": len(kept), "wrong": wrong}, words, as_json=as_json)
     ctx.exit(1 if wrong else 0)
+
+
+def _told(document: Document, reason: str) -> dict[str, object]:
+    where = {"deposit": document.deposit.office_reference, "number": document.number}
+    return {"document": document.id, **where, "reason": reason}
 
 
 def _reason(gateways: Gateways, document: Document) -> str:

@@ -4,6 +4,7 @@ import click
 
 from mespieces.cli import console
 from mespieces.domain import calendar, journal, offices
+from mespieces.models import Member
 
 
 @click.group()
@@ -36,7 +37,7 @@ def add_office(*, as_json: bool, **facts: str) -> None:
 @office.command("list")
 @console.json_option
 def list_offices(*, as_json: bool) -> None:
-    """Liste les études."""
+    """Montre les études."""
     with console.opened():
         rows = [
             {"id": row.id, "name": row.name, "email": row.email, "members": len(offices.members(row))}
@@ -79,7 +80,7 @@ def reset_member(email: str, *, as_json: bool) -> None:
         _tell(changed, f"Accès rendu à {changed.name}.", password if drawn else "", as_json=as_json)
 
 
-def _tell(who: offices.Member, words: str, drawn: str, *, as_json: bool) -> None:
+def _tell(who: Member, words: str, drawn: str, *, as_json: bool) -> None:
     result = {"id": who.id, "email": who.email, **({"password": drawn} if drawn else {})}
     shown = f"\nMot de passe, affiché cette seule fois : {drawn}" if drawn else ""
     console.tell(result, words + shown, as_json=as_json)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mespieces import models
-from mespieces.domain import journal
+from mespieces.domain import clockwork, journal
 from mespieces.gateways import Gateways
 from mespieces.models import Fact, JournalCheckpoint, JournalLog, JournalPayload, JournalRecord, JournalSubtree
 from mespieces.verifier import merkle, note, purge, record
@@ -112,9 +112,7 @@ def verify(gateways: Gateways) -> Verification:
     result = Verification(gateways.clock.now(), row.size, time.perf_counter() - started, tuple(findings))
     detail = json.dumps({"size": result.size, "seconds": result.seconds, "findings": findings})
     with models.write():
-        Fact.insert(name=VERIFIED, at=result.at, detail=detail).on_conflict(
-            conflict_target=[Fact.name], update={Fact.at: result.at, Fact.detail: detail}
-        ).execute()
+        clockwork.set_fact(VERIFIED, result.at, detail)
     return result
 
 

@@ -286,17 +286,19 @@ def _in_state(wanted: str, now: datetime) -> pw.Expression | None:
 
 
 def _mentions(word: str) -> pw.Expression:
-    reference = word.replace("-", "").upper()
+    reference, lowered = word.replace("-", "").upper(), word.lower()
+
+    def holds(column: pw.Field) -> pw.Expression:
+        return pw.fn.LOWER(column).contains(lowered)
+
     named = (
         Recipient.select(Recipient.deposit)
         .join(Access, pw.JOIN.LEFT_OUTER)
-        .where(
-            Recipient.name.contains(word) | Recipient.representative.contains(word) | (Access.reference == reference)
-        )
+        .where(holds(Recipient.name) | holds(Recipient.representative) | (Access.reference == reference))
     )
     found = Deposit.id.in_(named)
     for column in (Deposit.office_reference, Deposit.creditor, Deposit.court, Deposit.order_number):
-        found |= column.contains(word)
+        found |= holds(column)
     return found
 
 

@@ -336,7 +336,7 @@ def _refuse(gateways: Gateways, access: Access | None, pair: str, whole: str, tr
     if not waiting:
         return Wrong()
     minutes = -(-waiting // 60)
-    return Delayed(retry_after=waiting, wait=f"{waiting} secondes" if waiting < 60 else f"{minutes} min")
+    return Delayed(retry_after=waiting, wait=f"{waiting} seconde{'s' * (waiting > 1)}" if waiting < 60 else f"{minutes} min")
 
 
 def _tell_office(gateways: Gateways, access: Access, failures: int) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 import peewee as pw
 
 from mespieces import models
-from mespieces.domain import text
+from mespieces.domain import clockwork, text
 from mespieces.errors import Unavailable
 from mespieces.gateways import Gateways
 from mespieces.models import (
@@ -109,10 +109,12 @@ def append(
     if not models.database.in_transaction():
         raise RuntimeError("a record is appended inside the transaction of its fact")
     head = _lock_head()
-    now = record.format_time(gateways.clock.now())
+    instant = gateways.clock.now()
+    now = record.format_time(instant)
     if now < head.time:
         _write(head, "clock.anomaly", now, _proof(SYSTEM, {}, {"before": head.time, "now": now}), {}, None, None)
     owner = deposit or (document and document.deposit) or (recipient and recipient.deposit)
+    clockwork.notice(instant)
     sequence = _write(
         head,
         operation,
@@ -317,13 +319,6 @@ def records(log: str, start: int = 0, batch: int = 2_000) -> Iterator[list[Journ
             return
         yield rows
         start = rows[-1].sequence + 1
-
-
-def times_after(instant: datetime) -> Iterator[datetime]:
-    """Yield the times of the records made after `instant`, the earliest first."""
-    query = JournalRecord.select(JournalRecord.time).where(JournalRecord.time > record.format_time(instant))
-    for (time,) in query.order_by(JournalRecord.time).tuples().iterator():
-        yield record.parse_time(time)
 
 
 def last_time() -> datetime | None:

@@ -5,16 +5,12 @@ Deleting is erasing the wrapped key, then the bytes. A deletion record remains.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from mespieces import models
-from mespieces.domain import accesses, documents, journal
+from mespieces.domain import accesses, clockwork, documents, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
-from mespieces.models import Deposit, Document, Fact, Session, SignIn
-
-HEARTBEAT = "worker"
-LARGEST_JUMP = timedelta(days=1)
+from mespieces.models import Deposit, Document, Session, SignIn
 
 
 class ClockJumped(Refused):
@@ -52,7 +48,9 @@ def expire(gateways: Gateways, *, confirmed: bool = False) -> list[Due]:
     Raises `ClockJumped` unless the operator confirmed the date.
     """
     now = gateways.clock.now()
-    if not confirmed and jumped(now):
+    if confirmed:
+        clockwork.confirm(now)
+    elif clockwork.jumped(now):
         raise ClockJumped
     done = due(now)
     for item in done:
@@ -71,23 +69,8 @@ def beat(gateways: Gateways) -> None:
     """Remember that the worker lives, and at what time by its clock."""
     now = gateways.clock.now()
     with models.write():
-        Fact.insert(name=HEARTBEAT, at=now).on_conflict(conflict_target=[Fact.name], update={Fact.at: now}).execute()
-
-
-def last_beat() -> datetime | None:
-    """Return when the worker was last seen, None when it never was."""
-    row = Fact.get_or_none(Fact.name == HEARTBEAT)
-    return row.at if row else None
-
-
-def jumped(now: datetime) -> bool:
-    """Tell whether the clock moved forward more than a day since the last record or heartbeat.
-
-    A record written after the jump does not excuse it: from the heartbeat on, no two records may be a day apart.
-    """
-    row = Fact.get_or_none(Fact.name == HEARTBEAT)
-    seen = [row.at, *journal.times_after(row.at), now] if row else [journal.last_time() or now, now]
-    return any(later - earlier > LARGEST_JUMP for earlier, later in pairwise(seen))
+        clockwork.notice(now)
+        clockwork.set_fact(clockwork.HEARTBEAT, now)
 
 
 def sweep(gateways: Gateways) -> None:

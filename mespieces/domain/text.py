@@ -74,6 +74,8 @@ def day(typed: str | None, field: str, *, latest: date, needed: bool = True) -> 
         return None
     if match := re.fullmatch(r"(\d{1,2})[/. -](\d{1,2})[/. -](\d{4})", clean, re.ASCII):
         clean = f"{match[3]}-{match[2]:0>2}-{match[1]:0>2}"
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", clean, re.ASCII):  # Python would read weeks as well
+        raise NotADate(field=field)
     try:
         found = date.fromisoformat(clean)
     except ValueError:

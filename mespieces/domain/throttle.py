@@ -5,6 +5,7 @@ Functions here run inside the caller's transaction.
 
 import hashlib
 import ipaddress
+import math
 from datetime import datetime, timedelta
 
 from mespieces import models
@@ -38,7 +39,7 @@ def waits(name: str, now: datetime) -> int:
     row = Throttle.get_or_none(Throttle.key == name)
     if row is None or row.until is None or row.until <= now:
         return 0
-    return int((row.until - now).total_seconds()) + 1
+    return math.ceil((row.until - now).total_seconds())
 
 
 def fail(name: str, now: datetime, window: timedelta = DAY) -> int:

@@ -49,8 +49,7 @@ class NotYourRole(NotFound):
 
 def guard() -> None:
     """Let in the office's networks, members signed in, and each role where it works."""
-    address = ipaddress.ip_address(request.remote_addr or "0.0.0.0")  # noqa: S104 — an unknown address, not a bind
-    if not any(address in network for network in current.gateways().settings.office_networks):
+    if not _near(request.remote_addr or ""):
         raise NotFound
     if request.endpoint in OPEN:
         return
@@ -266,8 +265,8 @@ def add_recipient(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
 @bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/retirer")
 def remove_recipient(deposit_id: UUID, recipient_id: UUID) -> BaseResponse:
     """Take a recipient out of a draft."""
-    deposit = _find(deposit_id)
-    recipients.remove(deposit.id, recipient_id)
+    deposit, recipient = _recipient(deposit_id, recipient_id)
+    recipients.remove(deposit.id, recipient.id)
     return _to(".recipients_step", deposit_id=deposit.id)
 
 
@@ -356,6 +355,18 @@ def read_journal() -> str:
     office = current.member().office
     entries = journal.read_office(current.gateways(), office, by=current.author())
     return render_template("office/journal.html", entries=entries, head=journal.head())
+
+
+def _near(address: str) -> bool:
+    """Tell whether an address is of the office's networks; what is no address is of none but the whole world."""
+    networks = current.gateways().settings.office_networks
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return any(network.prefixlen == 0 for network in networks)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return any(ip in network for network in networks)
 
 
 def _to(endpoint: str, **values: object) -> Response:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from flask import Blueprint, Response
 
-from mespieces.domain import journal, retention
+from mespieces.domain import clockwork, journal
 from mespieces.errors import Unavailable
 from mespieces.views import current
 
@@ -25,7 +25,7 @@ def ready() -> Response:
     gateways = current.gateways()
     journal.head()
     gateways.vault.check()
-    seen = retention.last_beat()
+    seen = clockwork.last_beat()
     if seen is None or gateways.clock.now() - seen > SILENCE:
         raise WorkerSilent
     return Response("ok\n", mimetype="text/plain")

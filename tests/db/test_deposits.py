@@ -59,7 +59,7 @@ def test_a_deposit_is_filed_with_documents_and_for_somebody(gateways):
     deposit = make.draft(gateways)
     with pytest.raises(deposits.DepositEmpty):
         deposits.file(gateways, deposit.id, by=BY)
-    make.document(gateways, deposit)
+    make.blank(deposit, 1)
     with pytest.raises(deposits.DepositForNobody):
         deposits.file(gateways, deposit.id, by=BY)
 
@@ -73,7 +73,7 @@ def test_a_deposit_that_does_not_exist_is_not_filed(gateways):
 
 
 def test_filing_twice_files_once(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
     gateways.clock.advance(timedelta(minutes=1))
 
     again = deposits.file(gateways, deposit.id, by=BY)
@@ -85,7 +85,7 @@ def test_filing_twice_files_once(gateways):
 
 def test_two_processes_filing_at_once_file_once(gateways):
     deposit = make.draft(gateways)
-    make.document(gateways, deposit)
+    make.blank(deposit, 1)
     make.recipient(gateways, deposit)
 
     printed = make.processes(
@@ -101,7 +101,7 @@ def test_two_processes_filing_at_once_file_once(gateways):
 
 
 def test_a_filed_deposit_is_no_longer_corrected(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
 
     with pytest.raises(deposits.DepositFiled, match="NTE-4821"):
         deposits.change(deposit.id, deposits.read_case(make.CASE, today=make.NOW.date()))
@@ -117,7 +117,7 @@ def test_an_office_does_not_find_another_offices_deposit(gateways):
 
 
 def test_the_date_alone_ends_a_deposit(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
     last = deposit.expires_at - timedelta(microseconds=1)
 
     assert deposits.check(deposit, last) is deposit
@@ -137,7 +137,7 @@ def test_what_is_not_filed_or_has_no_known_end_is_not_read(gateways):
 
 
 def test_a_withdrawn_deposit_is_not_read(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
     deposit.withdrawn_at, deposit.withdrawn_because = make.NOW, "Erreur"
     deposit.save()
 
@@ -146,7 +146,7 @@ def test_a_withdrawn_deposit_is_not_read(gateways):
 
 
 def test_the_order_that_lapses_is_told_until_everybody_was_served(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
     assert deposits.warning(deposit, make.NOW) == date(2027, 2, 4)
 
     significations.record(gateways, make.first(deposit).id, {"signified_on": "2026-11-20"}, by=BY)

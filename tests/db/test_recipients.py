@@ -24,7 +24,9 @@ def ends(deposit):
 
 
 def test_a_company_has_its_representative_and_a_typing_error_its_field():
-    company = recipients.read({"kind": "company", "name": "Ma  boutique", "representative": "Jean", "address": "1 rue\r\n  X"})
+    company = recipients.read(
+        {"kind": "company", "name": "Ma  boutique", "representative": "Jean", "address": "1 rue\r\n  X"}
+    )
 
     assert (company.kind, company.name, company.address) == ("company", "Ma boutique", "1 rue\nX")
     for field, value in [("name", ""), ("email", "payet@"), ("address", "x" * 601)]:
@@ -44,7 +46,7 @@ def test_a_recipient_of_a_draft_has_no_access_yet_and_can_be_taken_out(gateways)
 
 
 def test_an_heir_is_added_to_a_filed_deposit_with_their_own_access(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
     heir = make.recipient(gateways, deposit, "Héritière Payet")
 
     assert Access.select().where(Access.recipient == heir).count() == 1
@@ -54,7 +56,7 @@ def test_an_heir_is_added_to_a_filed_deposit_with_their_own_access(gateways):
 
 
 def test_a_deposit_that_ended_takes_no_more_recipients(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
     Deposit.update(ended_at=make.NOW).execute()
 
     with pytest.raises(deposits.DepositMissing):
@@ -98,7 +100,7 @@ def test_documents_stay_eighteen_months_and_a_month_after_the_signification(
     gateways, filed_on, served_on, territory, last
 ):
     gateways.clock.advance(datetime.fromisoformat(f"{filed_on}T10:00:00Z") - gateways.clock.now())
-    deposit = make.filed(gateways, make.office(gateways, territory=territory), order_date="2025-06-01")
+    deposit = make.filed(gateways, make.office(gateways, territory=territory), blanks=1, order_date="2025-06-01")
     if served_on:
         gateways.clock.advance(datetime.fromisoformat(f"{served_on}T12:00:00Z") - gateways.clock.now())
         served(gateways, make.first(deposit), served_on)
@@ -109,7 +111,7 @@ def test_documents_stay_eighteen_months_and_a_month_after_the_signification(
 
 
 def test_a_signification_is_journaled_and_its_correction_too(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
     recipient = make.first(deposit)
 
     served(gateways, recipient, "20/11/2026", manner="personne")
@@ -121,7 +123,7 @@ def test_a_signification_is_journaled_and_its_correction_too(gateways):
 
 
 def test_a_signification_corrected_to_earlier_takes_nothing_back(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
     gateways.clock.advance(timedelta(days=540))
     served(gateways, make.first(deposit), "2028-05-10")
     promised = ends(deposit)
@@ -132,7 +134,7 @@ def test_a_signification_corrected_to_earlier_takes_nothing_back(gateways):
 
 
 def test_the_latest_signification_of_any_recipient_keeps_the_documents(gateways):
-    deposit = make.filed(gateways, recipients=("Alexandre Payet", "Jeanne Payet"))
+    deposit = make.filed(gateways, blanks=1, recipients=("Alexandre Payet", "Jeanne Payet"))
     one, other = deposit.recipients
     gateways.clock.advance(timedelta(days=545))
     served(gateways, one, "2028-05-20")
@@ -143,12 +145,16 @@ def test_the_latest_signification_of_any_recipient_keeps_the_documents(gateways)
 
 
 def test_an_act_is_not_served_tomorrow_nor_before_filing_nor_in_an_invented_manner(gateways):
-    deposit = make.filed(gateways)
+    deposit = make.filed(gateways, blanks=1)
     recipient = make.first(deposit)
 
     with pytest.raises(significations.SignifiedInFuture):
         served(gateways, recipient, "2026-11-25")
-    for typed in ({"signified_on": ""}, {"signified_on": "31/02/2026"}, {"signified_on": "2026-11-24", "manner": "sms"}):
+    for typed in (
+        {"signified_on": ""},
+        {"signified_on": "31/02/2026"},
+        {"signified_on": "2026-11-24", "manner": "sms"},
+    ):
         with pytest.raises(Invalid):
             significations.record(gateways, recipient.id, typed, by=BY)
     draft = make.draft(gateways, deposit.office)
@@ -158,7 +164,7 @@ def test_an_act_is_not_served_tomorrow_nor_before_filing_nor_in_an_invented_mann
 
 
 def test_today_is_the_offices_own_day(gateways):
-    deposit = make.filed(gateways, make.office(gateways, time_zone="Pacific/Noumea"))
+    deposit = make.filed(gateways, make.office(gateways, time_zone="Pacific/Noumea"), blanks=1)
     gateways.clock.advance(timedelta(hours=4))  # already the 25th there
 
     assert served(gateways, make.first(deposit), "2026-11-25").signified_on == date(2026, 11, 25)

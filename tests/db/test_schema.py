@@ -22,8 +22,12 @@ def unique_in(model):
     """The sets of columns that the model says are unique."""
     alone = {(field.column_name,) for field in model._meta.sorted_fields if field.unique or field.primary_key}
     primary = model._meta.primary_key
-    composite = {tuple(model._meta.fields[n].column_name for n in primary.field_names)} if _composite(primary) else set()
-    several = {tuple(model._meta.fields[n].column_name for n in names) for names, unique in model._meta.indexes if unique}
+    composite = (
+        {tuple(model._meta.fields[n].column_name for n in primary.field_names)} if _composite(primary) else set()
+    )
+    several = {
+        tuple(model._meta.fields[n].column_name for n in names) for names, unique in model._meta.indexes if unique
+    }
     return alone | composite | several
 
 
@@ -60,7 +64,7 @@ def test_a_table_refuses_twice_what_the_model_says_is_unique(database, model):
 
 @MODELS
 def test_a_table_has_an_index_for_what_is_searched(database, model):
-    found = {tuple(index.columns)[0] for index in database.get_indexes(model._meta.table_name)}
+    found = {next(iter(index.columns)) for index in database.get_indexes(model._meta.table_name)}
     searched = {
         field.column_name
         for field in model._meta.sorted_fields

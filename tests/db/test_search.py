@@ -18,7 +18,7 @@ def found(office, words="", wanted="", now=make.NOW, **options):
 @pytest.fixture
 def office(gateways):
     office = make.office(gateways)
-    make.filed(gateways, office, office_reference="NTE-1", recipients=("Élodie Payet", "Ma jolie boutique"))
+    make.filed(gateways, office, blanks=1, office_reference="NTE-1", recipients=("Élodie Payet", "Ma jolie boutique"))
     gateways.clock.advance(timedelta(minutes=1))
     make.draft(gateways, office, office_reference="NTE-2", creditor="Garage 100% Océan", court="TJ d’Évry")
     make.draft(gateways, make.office(gateways, name="Une autre étude"), office_reference="AUTRE")

@@ -1,0 +1,537 @@
+"""Identification of recipients: the act's secret, then a code; and what failures cost (art. 3)."""
+
+import re
+from datetime import timedelta
+
+import make
+import pyotp
+import pytest
+
+from mespieces.domain import accesses, codes, deposits, identification, journal, outbox, sessions, throttle
+from mespieces.domain.identification import CodesExhausted, CodeWrong, Delayed, Wrong
+from mespieces.models import Access, CodeKey, Deposit, Message, Recipient, Session, SignIn
+
+ELSEWHERE = journal.Trace("203.0.113.9", "Autre")
+WRONG = "00000000"
+
+
+@pytest.fixture
+def deposit(gateways):
+    return make.filed(gateways, blanks=1)
+
+
+@pytest.fixture
+def recipient(deposit):
+    return make.first(deposit)
+
+
+def begin(gateways, access, secret, trace=make.TRACE):
+    return identification.begin(gateways, access.reference, secret, trace)
+
+
+def wrong(code):
+    """Another code of the same length."""
+    return code[:-1] + str((int(code[-1]) + 1) % 10)
+
+
+def minutes(gateways, count):
+    gateways.clock.advance(timedelta(minutes=count))
+
+
+# Ways
+
+
+@pytest.mark.parametrize("way", ["app", "email", "office"])
+def test_the_secret_then_a_code_open_a_session_and_bind_the_way(gateways, deposit, recipient, way):
+    session = make.identified(gateways, recipient, way)
+
+    assert session.way == f"act+{way}"
+    bound = Recipient.get_by_id(recipient.id)
+    assert (bound.way, bound.way_set_by) == (way, "recipient")
+    assert Access.get().first_identified_at == make.NOW
+    told = journal.story(deposit)
+    assert [entry.operation for entry in told[:2]] == ["recipient.identified", "recipient.channel_chosen"]
+    assert told[0].body["identified"] == {"way": f"act+{way}", "set_by": "recipient"}
+    assert told[1].body["detail"] == {"way": way, "set_by": "recipient"}
+
+
+@pytest.mark.parametrize("way", ["app", "email", "office"])
+def test_the_way_once_bound_is_the_only_one(gateways, recipient, way):
+    make.identified(gateways, recipient, way)
+    token = make.begun(gateways, recipient, "Perdu").token
+
+    assert identification.ways_open(gateways, identification.find(gateways, token)) == ()
+    for other in ("app", "email", "office", "act"):
+        with pytest.raises(identification.WayUnknown):
+            identification.choose(gateways, token, other, "autre@example.fr")
+    with pytest.raises(identification.WayUnknown):
+        identification.act_alone(gateways, token, make.TRACE)
+    assert identification.find(gateways, token).way == way
+
+
+def test_an_address_the_office_entered_is_the_way_from_the_start(gateways):
+    deposit = make.draft(gateways)
+    make.blank(deposit, 1)
+    recipient = make.recipient(gateways, deposit, email="payet@example.fr")
+    deposits.file(gateways, deposit.id, by=journal.OPERATOR)
+    token = make.begun(gateways, recipient).token
+
+    sign_in = identification.find(gateways, token)
+    assert (identification.way_bound(sign_in), sign_in.email) == ("email", "payet@example.fr")
+    session = identification.confirm(gateways, token, make.awaited(gateways, token), make.TRACE)
+
+    assert sessions.of_recipient(gateways, session).way == "act+email"
+    assert Recipient.get_by_id(recipient.id).way_set_by == "office"
+
+
+def test_a_waived_second_step_opens_with_the_act_alone(gateways, recipient):
+    assert make.identified(gateways, recipient, "act").way == "act"
+    assert make.operations()[-1] == "recipient.identified"
+
+
+def test_the_act_alone_opens_nothing_unless_somebody_allowed_it(gateways, recipient):
+    token = make.begun(gateways, recipient).token
+
+    assert identification.ways_open(gateways, identification.find(gateways, token)) == ("email", "app", "office")
+    with pytest.raises(identification.WayUnknown):
+        identification.act_alone(gateways, token, make.TRACE)
+    assert Session.select().count() == 0
+
+
+def test_a_mistyped_address_can_be_corrected_until_a_first_code_is_right(gateways, recipient):
+    token = make.begun(gateways, recipient).token
+    identification.choose(gateways, token, "email", "payte@example.fr")
+    first = make.awaited(gateways, token)
+    identification.choose(gateways, token, "email", "payet@example.fr")
+    assert Recipient.get_by_id(recipient.id).way == ""
+
+    assert isinstance(identification.confirm(gateways, token, first, make.TRACE), CodeWrong)
+    second = make.awaited(gateways, token)
+    assert second != first
+    assert isinstance(identification.confirm(gateways, token, second, make.TRACE), str)
+    assert Recipient.get_by_id(recipient.id).email == "payet@example.fr"
+
+
+@pytest.mark.parametrize("way", ["app", "email", "office"])
+def test_a_choice_made_before_another_sign_in_bound_a_way_is_over(gateways, recipient, way):
+    access, secret = make.issued(gateways, recipient)
+    early = begin(gateways, access, secret).token
+    identification.choose(gateways, early, way, "intrus@example.fr" if way == "email" else "")
+    code = make.awaited(gateways, early)
+    other = begin(gateways, access, secret).token
+    identification.choose(gateways, other, "email", "payet@example.fr")
+    assert isinstance(identification.confirm(gateways, other, make.awaited(gateways, other), make.TRACE), str)
+
+    with pytest.raises(identification.SignInOver):
+        identification.confirm(gateways, early, code, ELSEWHERE)
+    bound = Recipient.get_by_id(recipient.id)
+    assert (bound.way, bound.email) == ("email", "payet@example.fr")
+    assert Session.select().count() == 1
+
+
+# Codes
+
+
+@pytest.mark.parametrize("way", ["app", "email", "office"])
+def test_a_code_serves_once(gateways, recipient, way):
+    token, code = make.waiting(gateways, recipient, way)
+    assert isinstance(identification.confirm(gateways, token, code, make.TRACE), str)
+
+    with pytest.raises(identification.SignInOver):
+        identification.confirm(gateways, token, code, make.TRACE)
+    again = make.begun(gateways, recipient, "Perdu").token
+    assert isinstance(identification.confirm(gateways, again, code, make.TRACE), CodeWrong)
+    assert Session.select().count() == 1
+
+
+def test_two_threads_that_post_one_code_get_one_session(gateways, recipient):
+    token, code = make.waiting(gateways, recipient, "email")
+
+    results = make.threads(4, lambda: identification.confirm(gateways, token, code, make.TRACE))
+
+    assert len([result for result in results if isinstance(result, str)]) == 1
+    assert sum(isinstance(result, identification.SignInOver) for result in results) == 3
+    assert Session.select().count() == 1
+    assert make.count("recipient.identified") == 1
+
+
+def test_two_processes_that_post_one_code_get_one_session(gateways, recipient):
+    token, code = make.waiting(gateways, recipient, "office")
+
+    printed = make.processes(
+        gateways,
+        2,
+        "try:\n"
+        "    print(type(identification.confirm(gateways, arguments[0], arguments[1], journal.NO_TRACE)).__name__)\n"
+        "except identification.SignInOver:\n"
+        "    print('over')",
+        token,
+        code,
+    )
+
+    assert sorted(printed) == ["over", "str"]
+    assert Session.select().count() == 1
+
+
+def test_a_code_can_be_typed_with_spaces_and_the_wrong_one_is_counted(gateways, recipient):
+    token, code = make.waiting(gateways, recipient, "email")
+    refused = identification.confirm(gateways, token, wrong(code), make.TRACE)
+
+    assert isinstance(refused, CodeWrong)
+    assert "Essais restants : 4." in str(refused).replace("\u00a0", " ")
+    assert re.fullmatch(r"\d{8}", code)
+    assert isinstance(identification.confirm(gateways, token, f" {code[:4]} {code[4:]} ", make.TRACE), str)
+    assert make.count("recipient.refused") == 1
+
+
+@pytest.mark.parametrize("way", ["email", "office"])
+def test_a_code_is_over_after_ten_minutes(gateways, recipient, way):
+    token, code = make.waiting(gateways, recipient, way)
+    gateways.clock.advance(timedelta(minutes=10))
+
+    assert isinstance(identification.confirm(gateways, token, code, make.TRACE), CodeWrong)
+
+
+def test_a_code_serves_until_its_tenth_minute(gateways, recipient):
+    token, code = make.waiting(gateways, recipient, "email")
+    gateways.clock.advance(timedelta(minutes=10) - timedelta(microseconds=1))
+
+    assert isinstance(identification.confirm(gateways, token, code, make.TRACE), str)
+
+
+def test_after_five_tries_the_right_code_no_longer_serves(gateways, recipient):
+    token, code = make.waiting(gateways, recipient, "email")
+    left = [identification.confirm(gateways, token, wrong(code), make.TRACE).details["left"] for _ in range(5)]
+
+    assert left == [4, 3, 2, 1, 0]
+    with pytest.raises(identification.SignInOver):
+        identification.confirm(gateways, token, code, make.TRACE)
+
+
+def test_asking_again_gives_another_code_and_keeps_the_counts(gateways, recipient):
+    token, code = make.waiting(gateways, recipient, "email")
+    identification.confirm(gateways, token, wrong(code), make.TRACE)
+    with pytest.raises(identification.TooSoon):
+        identification.send_code(gateways, token, again=True)
+    minutes(gateways, 1)
+    again = identification.code(gateways, identification.send_code(gateways, token, again=True))
+
+    assert again != code
+    refused = identification.confirm(gateways, token, code, make.TRACE)
+    assert refused.details["left"] == 3
+    assert isinstance(identification.confirm(gateways, token, again, make.TRACE), str)
+
+
+def test_choosing_another_way_keeps_the_counts(gateways, recipient):
+    token, code = make.waiting(gateways, recipient, "email")
+    identification.confirm(gateways, token, wrong(code), make.TRACE)
+    identification.choose(gateways, token, "office", "")
+
+    assert identification.confirm(gateways, token, WRONG, make.TRACE).details["left"] == 3
+
+
+def test_a_code_on_its_way_is_not_sent_twice_and_five_are_enough(gateways, recipient):
+    token, _ = make.waiting(gateways, recipient, "email")
+    identification.send_code(gateways, token)
+    assert make.count("code.issued") == 1
+    for _ in range(4):
+        minutes(gateways, 1)
+        identification.send_code(gateways, token, again=True)
+    minutes(gateways, 1)
+    with pytest.raises(CodesExhausted):
+        identification.send_code(gateways, token, again=True)
+
+    assert make.count("code.issued") == Message.select().count() == 5
+
+
+def test_twenty_five_wrong_codes_a_day_are_enough_however_often_one_begins(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    for _ in range(5):
+        token = begin(gateways, access, secret).token
+        identification.choose(gateways, token, "office", "")
+        for _ in range(5):
+            assert isinstance(identification.confirm(gateways, token, WRONG, make.TRACE), CodeWrong)
+    token = begin(gateways, access, secret).token
+    identification.choose(gateways, token, "office", "")
+    code = make.awaited(gateways, token)
+
+    assert isinstance(identification.confirm(gateways, token, code, make.TRACE), CodesExhausted)
+    assert Session.select().count() == 0
+    gateways.clock.advance(timedelta(days=1))
+    token = begin(gateways, access, secret).token
+    identification.choose(gateways, token, "office", "")
+    assert isinstance(identification.confirm(gateways, token, make.awaited(gateways, token), make.TRACE), str)
+
+
+def test_each_step_of_an_application_serves_once_and_one_around_is_accepted(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    token = begin(gateways, access, secret).token
+    identification.choose(gateways, token, "app", "")
+    app, now = make.application(gateways, token), gateways.clock.now
+
+    def enter(code):
+        return identification.confirm(gateways, begin(gateways, access, secret).token, code, make.TRACE)
+
+    assert isinstance(identification.confirm(gateways, token, app.at(now()), make.TRACE), str)
+    assert isinstance(enter(app.at(now())), CodeWrong)
+    assert isinstance(enter(app.at(now() + timedelta(seconds=60))), CodeWrong)
+    assert isinstance(enter(app.at(now() + timedelta(seconds=30))), str)
+    assert isinstance(enter(app.at(now() + timedelta(seconds=30))), CodeWrong)
+    gateways.clock.advance(timedelta(minutes=5))
+    assert isinstance(enter(app.at(now() - timedelta(seconds=60))), CodeWrong)
+    assert isinstance(enter(app.at(now() - timedelta(seconds=30))), str)
+
+
+def test_an_application_is_shown_its_key_only_while_it_is_enrolled(gateways, recipient):
+    token = make.begun(gateways, recipient).token
+    assert identification.enrolment(gateways, identification.find(gateways, token)) is None
+    identification.choose(gateways, token, "app", "")
+    shown = identification.enrolment(gateways, identification.find(gateways, token))
+
+    assert pyotp.parse_uri(shown.uri).secret == shown.key
+    assert shown.key not in make.everything()
+    identification.confirm(gateways, token, make.application(gateways, token).at(gateways.clock.now()), make.TRACE)
+    again = make.begun(gateways, recipient, "Perdu").token
+    assert identification.enrolment(gateways, identification.find(gateways, again)) is None
+    assert CodeKey.select().count() == 1
+
+
+def test_the_office_tells_a_code_only_to_who_waits_for_it_and_says_why(gateways, deposit, recipient):
+    teller = make.member(gateways, deposit.office)
+
+    def tell(reason="Au téléphone"):
+        return identification.tell_code(gateways, recipient, reason, by=teller, trace=make.TRACE)
+
+    with pytest.raises(identification.NobodyWaiting):
+        tell()
+    token = make.begun(gateways, recipient).token
+    identification.choose(gateways, token, "office", "")
+    with pytest.raises(identification.text.Needed):
+        tell("  ")
+    code = tell()
+
+    told = journal.story(deposit)[0]
+    assert (told.operation, told.body["author"]["id"]) == ("code.issued", str(teller.id))
+    assert told.body["detail"] == {"way": "office", "reason": "Au téléphone"}
+    assert code not in make.everything()
+    assert isinstance(identification.confirm(gateways, token, code, make.TRACE), str)
+
+
+# A sign-in
+
+
+def test_a_sign_in_lasts_half_an_hour_and_an_invented_one_opens_nothing(gateways, recipient):
+    token = make.begun(gateways, recipient).token
+    minutes(gateways, 30)
+
+    for unknown in (token, "x", "", None):
+        with pytest.raises(identification.SignInOver):
+            identification.find(gateways, unknown)
+
+
+def test_a_way_without_an_address_or_invented_is_refused(gateways, recipient):
+    token = make.begun(gateways, recipient).token
+
+    for way, email in [("email", "payet"), ("email", ""), ("sms", ""), ("act", ""), ("", "")]:
+        with pytest.raises(identification.Invalid):
+            identification.choose(gateways, token, way, email)
+    assert identification.find(gateways, token).way == ""
+
+
+# A new sheet
+
+
+def test_a_new_sheet_ends_the_old_secret_its_sign_ins_and_its_sessions(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    reading = begin(gateways, access, secret).token
+    identification.choose(gateways, reading, "email", "payet@example.fr")
+    session = identification.confirm(gateways, reading, make.awaited(gateways, reading), make.TRACE)
+    waiting = begin(gateways, access, secret).token
+
+    _, fresh = make.issued(gateways, recipient, "Feuillet perdu")
+
+    assert isinstance(begin(gateways, access, secret), Wrong)
+    assert sessions.of_recipient(gateways, session) is None
+    with pytest.raises(identification.SignInOver):
+        identification.find(gateways, waiting)
+    assert isinstance(begin(gateways, access, fresh), identification.Begun)
+
+
+def test_a_secret_being_checked_while_a_new_sheet_is_printed_opens_nothing(gateways, recipient):
+    make.issued(gateways, recipient)
+    checked = Access.get()
+    make.issued(gateways, recipient)
+
+    assert isinstance(identification._begin(gateways, checked, "pair"), Wrong)
+    assert SignIn.select().count() == 0
+
+
+def test_a_new_sheet_needs_a_reason_after_the_first_identification(gateways, deposit, recipient):
+    make.issued(gateways, recipient)
+    make.issued(gateways, recipient)
+    make.identified(gateways, recipient)
+
+    with pytest.raises(accesses.MotiveNeeded):
+        make.issued(gateways, recipient, "  ")
+    make.issued(gateways, recipient, "Feuillet perdu")
+    assert journal.story(deposit)[0].body["detail"] == {"again": True, "motive": "Feuillet perdu"}
+
+
+def test_no_sheet_is_printed_for_what_is_not_filed_or_is_over(gateways, deposit, recipient):
+    draft = make.draft(gateways, deposit.office)
+    with pytest.raises(accesses.NotFiled):
+        make.issued(gateways, make.recipient(gateways, draft))
+    gateways.clock.advance(timedelta(days=600))
+    with pytest.raises(accesses.NotFiled):
+        make.issued(gateways, recipient)
+
+
+# Failures
+
+
+def test_an_unknown_reference_and_a_wrong_secret_are_told_alike(gateways, recipient):
+    access, _ = make.issued(gateways, recipient)
+    answers = [
+        [identification.begin(gateways, reference, codes.draw_secret(), make.TRACE) for _ in range(6)]
+        for reference in (access.reference, codes.draw_reference())
+    ]
+
+    assert [(type(one), str(one)) for one in answers[0]] == [(type(one), str(one)) for one in answers[1]]
+    assert {type(one) for one in answers[0]} == {Wrong, Delayed}
+
+
+def test_a_typing_error_is_told_before_anything_is_spent(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    before = make.everything()
+
+    with pytest.raises(codes.SecretMistyped):
+        identification.begin(gateways, access.reference, secret[1:], make.TRACE)
+    with pytest.raises(codes.ReferenceMistyped):
+        identification.begin(gateways, "W08N-0B88", secret, make.TRACE)
+    assert make.everything() == before
+
+
+def test_the_right_secret_passes_while_wrong_ones_wait(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    for _ in range(5):
+        answer = begin(gateways, access, codes.draw_secret())
+
+    assert isinstance(answer, Delayed)
+    assert 0 < answer.retry_after <= 3
+    assert isinstance(begin(gateways, access, secret), identification.Begun)
+    assert isinstance(begin(gateways, access, codes.draw_secret()), Wrong)  # counting began again
+
+
+def test_a_network_delayed_does_not_delay_another(gateways, recipient):
+    access, _ = make.issued(gateways, recipient)
+    for _ in range(6):
+        begin(gateways, access, codes.draw_secret())
+
+    assert isinstance(begin(gateways, access, codes.draw_secret(), ELSEWHERE), Wrong)
+
+
+def test_a_network_waits_after_a_hundred_wrong_secrets_an_hour(gateways, recipient):
+    network = throttle.key("network", throttle.network(make.TRACE.address))
+    with identification.models.write():
+        for _ in range(throttle.NETWORK_LIMIT):
+            throttle.fail(network, make.NOW, throttle.HOUR)
+    access, secret = make.issued(gateways, recipient)
+
+    assert isinstance(begin(gateways, access, codes.draw_secret()), Wrong)
+    refused = identification.begin(gateways, codes.draw_reference(), codes.draw_secret(), make.TRACE)
+    assert isinstance(refused, Delayed)
+    assert "15 min" in str(refused)
+    assert isinstance(begin(gateways, access, secret), identification.Begun)
+
+
+def test_unknown_references_make_one_record_an_hour(gateways, deposit):
+    before = make.count("recipient.refused")
+    for _ in range(3):
+        identification.begin(gateways, codes.draw_reference(), codes.draw_secret(), make.TRACE)
+    assert make.count("recipient.refused") == before + 1
+    gateways.clock.advance(timedelta(hours=1))
+    identification.begin(gateways, codes.draw_reference(), codes.draw_secret(), make.TRACE)
+    assert make.count("recipient.refused") == before + 2
+
+
+def test_what_strangers_type_is_stored_nowhere(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    unknown, other = codes.draw_reference(), codes.draw_secret()
+    token, code = make.waiting(gateways, recipient, "email")
+    identification.begin(gateways, unknown, other, make.TRACE)
+    identification.begin(gateways, access.reference, other, make.TRACE)
+    identification.confirm(gateways, token, f"{secret} 4711", make.TRACE)
+    identification.confirm(gateways, token, code, make.TRACE)
+
+    kept = make.everything()
+    for typed in (unknown, codes.show(unknown), other, codes.show(other), secret, codes.show(secret), code, token):
+        assert typed not in kept
+    assert access.reference in kept
+
+
+def test_the_office_is_told_at_ten_failures_once(gateways, deposit, recipient):
+    access, _ = make.issued(gateways, recipient)
+    for attempt in range(12):
+        begin(gateways, access, codes.draw_secret(), journal.Trace(f"198.51.{attempt}.1"))
+        assert Message.select().where(Message.kind == "failures").count() == (attempt >= 9)
+
+    message = Message.get()
+    assert (message.office_id, message.recipient_id) == (deposit.office_id, recipient.id)
+    assert make.count("recipient.refused") == 12
+    assert outbox.waiting() == 1
+
+
+# The end
+
+
+def test_that_it_is_over_is_told_only_to_who_proves_the_secret(gateways, deposit, recipient):
+    access, secret = make.issued(gateways, recipient)
+    gateways.clock.advance(deposit.expires_at - gateways.clock.now())
+
+    assert isinstance(begin(gateways, access, codes.draw_secret()), Wrong)
+    with pytest.raises(deposits.AvailabilityOver):
+        begin(gateways, access, secret)
+
+
+def test_that_it_was_withdrawn_is_told_only_to_who_proves_the_secret(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    Deposit.update(withdrawn_at=make.NOW, withdrawn_because="Erreur").execute()
+
+    assert isinstance(begin(gateways, access, codes.draw_secret()), Wrong)
+    with pytest.raises(deposits.DepositWithdrawn):
+        begin(gateways, access, secret)
+
+
+# Sessions
+
+
+def test_a_session_ends_after_fifteen_idle_minutes_or_an_hour(gateways, recipient):
+    token, code = make.waiting(gateways, recipient, "email")
+    opened = identification.confirm(gateways, token, code, make.TRACE)
+    for _ in range(4):
+        minutes(gateways, 14)
+        sessions.touch(gateways, sessions.of_recipient(gateways, opened))
+    minutes(gateways, 3)
+    assert sessions.of_recipient(gateways, opened) is not None
+    minutes(gateways, 1)
+    assert sessions.of_recipient(gateways, opened) is None
+
+
+def test_an_idle_session_ends_at_the_fifteenth_minute(gateways, recipient):
+    session = make.identified(gateways, recipient)
+    assert sessions.ends_at(session) == make.NOW + timedelta(minutes=15)
+    token, _ = make.waiting(gateways, make.recipient(gateways, session.access.recipient.deposit, "Jeanne"), "email")
+    opened = identification.confirm(gateways, token, make.awaited(gateways, token), make.TRACE)
+    minutes(gateways, 15)
+
+    assert sessions.of_recipient(gateways, opened) is None
+
+
+def test_a_session_ended_on_the_server_opens_nothing_and_members_sessions_stay_apart(gateways, recipient):
+    token, code = make.waiting(gateways, recipient, "email")
+    opened = identification.confirm(gateways, token, code, make.TRACE)
+
+    assert sessions.of_member(gateways, opened) is None
+    assert sessions.of_recipient(gateways, None) is None
+    sessions.end(gateways, sessions.of_recipient(gateways, opened))
+    assert sessions.of_recipient(gateways, opened) is None

@@ -1,0 +1,208 @@
+"""Retention: keys, then bytes, go when the law says; what happened remains (art. 5)."""
+
+from datetime import UTC, datetime, timedelta
+
+import make
+import pytest
+
+from mespieces.domain import (
+    checkpoints,
+    clockwork,
+    consultations,
+    documents,
+    identification,
+    journal,
+    retention,
+    significations,
+)
+from mespieces.gateways.clock import ManualClock
+from mespieces.gateways.storage import StorageUnavailable
+from mespieces.models import CodeKey, Deposit, Document, Session, SignIn
+
+
+@pytest.fixture
+def deposit(gateways):
+    return make.filed(gateways, documents=2)
+
+
+def go_to(gateways, instant):
+    gateways.clock.advance(instant - gateways.clock.now())
+
+
+def stored(gateways):
+    return [item.name for item in gateways.vault.names()]
+
+
+class Failing:
+    """A storage that answers to everything but the deletion of bytes."""
+
+    def __init__(self, storage):
+        self._storage = storage
+
+    def __getattr__(self, name):
+        return getattr(self._storage, name)
+
+    def delete_all(self, prefix):
+        raise StorageUnavailable(reason="le disque est défaillant", where=prefix)
+
+
+def test_nothing_goes_before_the_very_instant(gateways, deposit):
+    go_to(gateways, deposit.expires_at - timedelta(microseconds=1))
+    assert retention.due(gateways.clock.now()) == []
+    assert retention.expire(gateways, confirmed=True) == []
+
+    gateways.clock.advance(timedelta(microseconds=1))
+    (gone,) = retention.expire(gateways, confirmed=True)
+    assert (gone.deposit, gone.documents) == (deposit, 2)
+
+
+def test_keys_and_bytes_are_gone_and_records_remain(gateways, deposit):
+    make.identified(gateways, make.first(deposit))
+    documents.draw_pending(gateways)
+    assert len(stored(gateways)) >= 4
+    go_to(gateways, deposit.expires_at)
+
+    retention.expire(gateways, confirmed=True)
+
+    assert stored(gateways) == []
+    assert [row.wrapped_key for row in Document.select()] == [None, None]
+    assert all(row.deleted_at == gateways.clock.now() for row in Document.select())
+    assert CodeKey.select().count() == SignIn.select().count() == 0
+    assert make.operations(deposit.id)[-3:] == ["deposit.expired", "document.deleted", "document.deleted"]
+    assert Deposit.get().ended_at == deposit.expires_at
+    assert checkpoints.verify(gateways).findings == ()
+
+
+def test_expiring_again_does_nothing_more(gateways, deposit):
+    go_to(gateways, deposit.expires_at)
+    retention.expire(gateways, confirmed=True)
+    before = make.operations()
+
+    assert retention.due(gateways.clock.now()) == retention.expire(gateways) == []
+    assert make.operations() == before
+
+
+def test_cut_between_keys_and_bytes_the_deletion_is_finished_later(gateways, deposit):
+    go_to(gateways, deposit.expires_at)
+    kept = gateways.vault._storage
+    gateways.vault._storage = Failing(kept)
+    with pytest.raises(StorageUnavailable):
+        retention.expire(gateways, confirmed=True)
+    gateways.vault._storage = kept
+
+    assert [row.wrapped_key for row in Document.select()] == [None, None]
+    assert len(stored(gateways)) == 2
+    assert len(retention.expire(gateways, confirmed=True)) == 1
+    assert stored(gateways) == []
+    assert make.count("deposit.expired") == 1
+    assert make.count("document.deleted") == 2
+
+
+def test_a_draft_and_a_deposit_still_available_are_left_alone(gateways, deposit):
+    draft = make.draft(gateways, deposit.office)
+    make.document(gateways, draft)
+    go_to(gateways, deposit.expires_at - timedelta(days=30))
+    later = make.filed(gateways, deposit.office)
+    go_to(gateways, deposit.expires_at)
+
+    retention.expire(gateways, confirmed=True)
+
+    assert {row.deposit_id for row in Document.select().where(Document.wrapped_key.is_null(False))} == {
+        draft.id,
+        later.id,
+    }
+    assert len(stored(gateways)) == 2
+
+
+def test_an_end_moved_on_while_the_worker_reads_is_respected(gateways, deposit):
+    go_to(gateways, deposit.expires_at)
+    (seen,) = retention.due(gateways.clock.now())
+    significations.record(gateways, make.first(deposit).id, {"signified_on": "2028-05-20"}, by=journal.OPERATOR)
+
+    assert not retention._end(gateways, seen.deposit)
+    assert Document.select().where(Document.wrapped_key.is_null(False)).count() == 2
+
+
+# The clock
+
+
+def test_a_clock_that_jumped_deletes_nothing_until_somebody_confirms(gateways, deposit):
+    retention.beat(gateways)
+    go_to(gateways, deposit.expires_at)
+
+    with pytest.raises(retention.ClockJumped):
+        retention.expire(gateways)
+    assert len(stored(gateways)) == 2
+    assert len(retention.expire(gateways, confirmed=True)) == 1
+    assert not clockwork.jumped(gateways.clock.now())
+
+
+def test_a_visitor_after_the_jump_does_not_confirm_it(gateways, deposit):
+    retention.beat(gateways)
+    access, _ = make.issued(gateways, make.first(deposit))
+    go_to(gateways, deposit.expires_at)
+    identification.begin(gateways, access.reference, identification.codes.draw_secret(), make.TRACE)
+    assert make.operations()[-1] == "recipient.refused"
+
+    with pytest.raises(retention.ClockJumped):
+        retention.expire(gateways)
+    assert len(stored(gateways)) == 2
+
+
+def test_a_worker_that_was_stopped_while_people_came_each_day_is_no_jump(gateways):
+    retention.beat(gateways)
+    for _ in range(3):
+        gateways.clock.advance(timedelta(hours=23))
+        make.draft(gateways)
+
+    assert not clockwork.jumped(gateways.clock.now())
+
+
+def test_a_day_is_no_jump_and_a_heartbeat_counts(gateways):
+    now = gateways.clock.now
+    assert not clockwork.jumped(now() + timedelta(days=1))
+    assert clockwork.jumped(now() + timedelta(days=1, microseconds=1))
+    gateways.clock.advance(timedelta(hours=20))
+    retention.beat(gateways)
+    gateways.clock.advance(timedelta(hours=20))
+    assert not clockwork.jumped(now())
+    assert not clockwork.jumped(now() - timedelta(days=3))
+
+
+# Sweeping
+
+
+@pytest.fixture
+def present(gateways):
+    """The storage dates by the machine's own clock: here the product's is the same."""
+    gateways.clock.advance(datetime.now(UTC) - gateways.clock.now())
+    assert isinstance(gateways.clock, ManualClock)
+
+
+def test_bytes_that_no_document_claims_are_swept_but_not_while_they_arrive(gateways, present):
+    kept = make.document(gateways, make.draft(gateways, order_date="2025-01-02"))
+    with documents.Arrival(gateways) as arrival:
+        arrival.write(make.pdf())
+        arrival.commit()
+    assert len(stored(gateways)) == 2
+
+    gateways.clock.advance(timedelta(hours=5, minutes=59))
+    assert retention.sweep_orphans(gateways) == 0
+    gateways.clock.advance(timedelta(minutes=2))
+    assert retention.sweep_orphans(gateways) == 1
+    assert stored(gateways) == [documents.file_name(kept.id)]
+
+
+def test_old_sign_ins_and_sessions_go_unless_something_was_read(gateways, deposit):
+    read = make.identified(gateways, make.first(deposit))
+    consultations.open_document(gateways, read, 1, "page", make.TRACE).close()
+    make.identified(gateways, make.recipient(gateways, deposit, "Jeanne Payet"))
+    gateways.clock.advance(timedelta(days=2))
+    retention.sweep(gateways)
+    assert Session.select().count() == 2
+    gateways.clock.advance(timedelta(seconds=1))
+
+    retention.sweep(gateways)
+
+    assert [row.id for row in Session.select()] == [read.id]
+    assert SignIn.select().count() == 0

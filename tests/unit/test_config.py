@@ -1,0 +1,75 @@
+"""Settings: read once, typed, and refused in words when they cannot be meant."""
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from mespieces import config
+
+
+def read(**settings):
+    return config.read({f"MESPIECES_{name}": value for name, value in settings.items()})
+
+
+def test_everything_defaults_to_inside_the_data_folder(tmp_path):
+    settings = read(DATA=str(tmp_path))
+
+    assert settings.database_url == f"sqlite:///{tmp_path}/mespieces.db"
+    assert settings.storage_url == f"file://{tmp_path}/storage"
+    assert settings.master_key_file == tmp_path / "keys" / "master.key"
+    assert len({settings.master_key_file, settings.secret_key_file, settings.journal_key_file}) == 3
+    assert (settings.act_alone, settings.trusted_proxies) == ("office", 0)
+    assert settings.max_document_bytes == 50 * 2**20
+    assert ipaddress.ip_address("198.51.100.7") in settings.office_networks[0]
+
+
+def test_without_any_setting_data_stands_beside_the_program():
+    assert config.read({"HOME": "/root"}).data == Path("data").resolve()
+
+
+def test_a_setting_left_blank_is_a_setting_left_out(tmp_path):
+    assert read(DATA=str(tmp_path), ACT_ALONE=" ", MAX_DOCUMENT_BYTES="") == read(DATA=str(tmp_path))
+
+
+def test_the_public_address_gives_the_host_and_the_scheme():
+    settings = read(PUBLIC_URL="https://pieces.example.fr/")
+
+    assert (settings.public_url, settings.host, settings.https) == (
+        "https://pieces.example.fr", "pieces.example.fr", True,
+    )  # fmt: skip
+    assert settings.mail_from == "ne-pas-repondre@pieces.example.fr"
+    assert not read().https
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "pieces.example.fr"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://example.fr/pieces"),
+        ("PUBLIC_URL", "ftp://example.fr"),
+        ("ACT_ALONE", "yes"),
+        ("OFFICE_NETWORKS", "10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("TRUSTED_PROXIES", "11"),
+        ("TRUSTED_PROXIES", "²"),
+        ("MAX_DOCUMENT_BYTES", "0"),
+        ("MAX_DOCUMENT_BYTES", "50 Mo"),
+        ("MAX_DOCUMENTS", "5"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_named(name, value):
+    with pytest.raises(config.SettingWrong, match=f"MESPIECES_{name} "):
+        read(**{name: value})
+
+
+def test_networks_are_separated_by_spaces_or_commas():
+    assert [str(network) for network in read(OFFICE_NETWORKS="10.0.0.0/8, 2001:db8::/32").office_networks] == [
+        "10.0.0.0/8", "2001:db8::/32",
+    ]  # fmt: skip
+
+
+def test_settings_never_change():
+    with pytest.raises(AttributeError):
+        read().act_alone = "anyone"
