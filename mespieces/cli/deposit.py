@@ -3,11 +3,12 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mespieces.cli import console
-from mespieces.domain import accesses, codes, deposits, documents, journal, offices, recipients, retention
+from mespieces.domain import accesses, codes, deposits, documents, french, journal, offices, recipients, retention
 from mespieces.errors import Refusal
 from mespieces.gateways import Gateways
 from mespieces.models import Deposit, Office, Recipient
@@ -57,7 +58,7 @@ def add_deposit(  # one option each
             (row, *accesses.issue(gateways, row, by=journal.OPERATOR))
             for row in filed.recipients.order_by(Recipient.added_at)
         ]
-        result = {
+        result: dict[str, Any] = {
             "deposit": filed.id,
             "office_reference": filed.office_reference,
             "available_until": filed.expires_at.isoformat(),
@@ -70,7 +71,7 @@ def add_deposit(  # one option each
                 for row, access, secret in issued
             ],
         }
-        console.tell(result, _words(result), as_json=as_json)
+        console.tell(result, _words(filed, result["recipients"]), as_json=as_json)
 
 
 @click.command()
@@ -127,11 +128,9 @@ def _read(text: str) -> dict[str, str]:
     return {"name": match["name"], "email": match["email"] or ""}
 
 
-def _words(result: dict[str, object]) -> str:
-    lines = [f"Déposé : {result['office_reference']}, disponible jusqu’au {str(result['available_until'])[:10]}."]
-    rows = result["recipients"]
-    assert isinstance(rows, list)  # noqa: S101 — built above
-    for row in rows:
+def _words(filed: Deposit, issued: Sequence[dict[str, str]]) -> str:
+    lines = [f"Déposé : {filed.office_reference}, disponible jusqu’au {french.last_day(filed.expires_at)} inclus."]
+    for row in issued:
         lines += [f"{row['name']}", f"  référence     {row['reference']}", f"  code d’accès  {row['secret']}"]
     lines.append("Les codes d’accès ne seront plus jamais affichés : en éditer un nouveau annule l’ancien.")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 "use strict";
 (() => {
   const PAUSES = [2000, 5000, 15000];
+  const FINAL = [409, 413, 415, 422]; // what the same file would be answered again
 
   // 12,4 Mo, as the server writes it.
   function size(bytes) {
@@ -94,7 +95,7 @@
       request.upload.onload = () => { allSent = true; job.bar.removeAttribute("value"); job.meta.textContent = `${size(job.file.size)} · vérification en cours…`; };
       request.onload = () => {
         const page = request.status < 300 ? new DOMParser().parseFromString(request.responseText, "text/html").getElementById("documents") : null;
-        if (page) { arrived(job, page); } else fail(job, sentence(request.status, request.getResponseHeader("Content-Type") ?? "", request.responseText));
+        if (page) { arrived(job, page); } else fail(job, sentence(request.status, request.getResponseHeader("Content-Type") ?? "", request.responseText), !FINAL.includes(request.status));
         done();
       };
       request.onerror = () => {

@@ -1,5 +1,6 @@
 """Dates, sizes and the journal's operations as French people read them."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,12 @@ NOTICES = {
     "signed": "signé électroniquement",
 }
 
-MODES = {"page": "lu", "text": "lu en texte", "file": "téléchargé", "bundle": "téléchargé avec l’ensemble"}
+MODES = {
+    "page": "lue",
+    "text": "lue en texte",
+    "file": "téléchargée",
+    "bundle": "téléchargée avec l’ensemble",
+}
 
 _FORMATS = {
     "application/pdf": "PDF", "image/jpeg": "JPEG", "image/png": "PNG",
@@ -76,8 +82,12 @@ def happened(entry: journal.Entry) -> str:
     return tell(who, what, detail) if tell else f"{entry.operation} · {who}"
 
 
+def _pieces(count: int) -> str:
+    return f"{french.number(count)}\u00a0pièce{'s' if count > 1 else ''}"
+
+
 def _identified(who: str, _what: dict[str, Any], _detail: dict[str, Any]) -> str:
-    return f"{who} s’est identifié"
+    return f"Identification réussie\u00a0: {who}"
 
 
 def _refused(who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
@@ -90,7 +100,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "document.deposited": lambda who, what, d: f"{who} a ajouté « {d.get('filename', '')} »",
     "document.withdrawn": lambda who, what, d: f"{who} a retiré « {d.get('filename', '')} »",
     "recipient.added": lambda who, what, d: f"Destinataire : {d.get('name', '')}",
-    "deposit.filed": lambda who, what, d: f"Dépôt de {len(d.get('documents', []))} pièce(s) par {who}",
+    "deposit.filed": lambda who, what, d: f"Dépôt de {_pieces(len(d.get('documents', [])))} par {who}",
     "recipient.access_issued": lambda who, what, d: f"Feuillet d’accès imprimé par {who}",
     "recipient.channel_chosen": lambda who, what, d: f"{who} : {WAYS.get(d.get('way', ''), '')}",
     "code.issued": lambda who, what, d: (
@@ -109,10 +119,17 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "office.added": lambda who, what, d: f"Étude ouverte : {d.get('name', '')}",
     "member.added": lambda who, what, d: f"Membre ajouté : {d.get('name', '')}",
     "member.changed": lambda who, what, d: "Accès d’un membre réinitialisé",
-    "member.signed_in": lambda who, what, d: f"{who} s’est connecté",
+    "member.signed_in": lambda who, what, d: f"Connexion de {who}",
     "member.refused": lambda who, what, d: f"Connexion refusée pour {who}",
     "journal.read": lambda who, what, d: f"{who} a lu le journal",
 }
+
+
+def spaced(text: object) -> str:
+    """Return a sentence with the no-break spaces that French wants, where it was written with plain ones."""
+    narrow = re.sub(r" (?=[;!?](?:\s|$))", "\u202f", str(text))
+    return re.sub(r" (?=[:»])|(?<=«) ", "\u00a0", narrow)
+
 
 FILTERS: dict[str, Callable[..., object]] = {
     "date_fr": french.day,
@@ -126,7 +143,8 @@ FILTERS: dict[str, Callable[..., object]] = {
     "format_fr": file_format,
     "notices_fr": notices,
     "nature_fr": nature,
-    "happened": happened,
+    "happened": lambda entry: spaced(happened(entry)),
+    "spaced": spaced,
 }
 """What templates may call, by name."""
 

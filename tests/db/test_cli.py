@@ -454,3 +454,54 @@ def test_the_two_top_level_modules_give_an_application_and_a_queue(installed):
     root = Path(cli.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["mespieces", "SqliteHuey"]
+
+
+SLOW = """
+import sys, time
+from mespieces import server
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield environ.get("HTTP_X_FORWARDED_PROTO", "").encode() + b" " + environ["wsgi.url_scheme"].encode()
+    print("under way", flush=True)
+    time.sleep(1.5)
+    yield b" whole"
+
+server.run(
+    server.listen("127.0.0.1", int(sys.argv[1])),
+    lambda: server.Service(application, lambda: print("stopped", flush=True)),
+)
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_under_way_is_finished_before_the_server_leaves(stop):
+    port = servers.free_port()
+    command = [sys.executable, "-c", SLOW, str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        answer = ask(port, process)
+        assert process.stdout.readline() == "under way\n"
+        # As a terminal does on Ctrl-C: every process of the group hears it.
+        for pid in [process.pid, *children(process.pid)] if stop == signal.SIGINT else [process.pid]:
+            os.kill(pid, stop)
+
+        # What a stranger says of a proxy reaches the application, which alone decides; the server believes nobody.
+        assert answer.read() == b"https http whole"
+        words, _ = process.communicate(timeout=10)
+
+    assert (process.returncode, words) == (0, "stopped\n")
+
+
+def ask(port, process):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"X-Forwarded-Proto": "https"})
+    for _ in range(100):
+        assert process.poll() is None
+        try:
+            return urllib.request.urlopen(request, timeout=10)  # noqa: S310 — loopback
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    raise AssertionError("the server never answered")
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
