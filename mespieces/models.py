@@ -386,6 +386,7 @@ class Message(Row):
     """A mail to send: its kind and whom it is for, never its text (codes are rendered at sending)."""
 
     kind = pw.TextField()
+    address = pw.TextField(default="")
     office = pw.ForeignKeyField(Office, null=True, on_delete="CASCADE", backref="+")
     recipient = pw.ForeignKeyField(Recipient, null=True, on_delete="CASCADE", backref="+")
     member = pw.ForeignKeyField(Member, null=True, on_delete="CASCADE", backref="+")

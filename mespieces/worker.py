@@ -15,6 +15,7 @@ from mespieces.runtime import Runtime
 log = logging.getLogger(__name__)
 
 EVERY_MINUTE = ("expiry", "mail", "previews", "journal")
+LONGEST_POLL = 1.0  # seconds: somebody waits for the code that an idle queue is asked to send
 VERIFY_EVERY = timedelta(hours=1)
 
 
@@ -44,7 +45,9 @@ class Worker:
 
     def start(self) -> "EmbeddedConsumer":
         """Start threads that do the work, inside this process, and return what `stop`s them."""
-        consumer = EmbeddedConsumer(self.huey, workers=2, periodic=True, check_worker_health=False)
+        consumer = EmbeddedConsumer(
+            self.huey, workers=2, periodic=True, check_worker_health=False, max_delay=LONGEST_POLL, shutdown_timeout=5
+        )
         consumer.start()
         for work in EVERY_MINUTE:  # what waited while nobody worked
             self._ring(work)
@@ -52,7 +55,7 @@ class Worker:
 
     def run(self) -> None:
         """Do the work in this process until it is told to stop; tasks under way are finished first."""
-        Consumer(self.huey, workers=2, periodic=True).run()
+        Consumer(self.huey, workers=2, periodic=True, max_delay=LONGEST_POLL, graceful_signal="TERM").run()
 
     def do(self, work: str) -> None:
         """Do one kind of work now, on a connection of its own, once at a time in this process."""

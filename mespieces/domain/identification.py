@@ -236,6 +236,34 @@ def tell_code(gateways: Gateways, recipient: Recipient, reason: str, *, by: Memb
     return code(gateways, row)
 
 
+def reset_way(
+    gateways: Gateways, recipient: Recipient, email: str, motive: str, *, by: Member, trace: journal.Trace
+) -> None:
+    """Let the recipient choose a way again, or have codes sent to the address the office gives; told to the old one.
+
+    What was open with the former way ends. Raises `Needed`, `NotAnEmail`, `AvailabilityOver`.
+    """
+    address, motive = text.email(email, needed=False), text.line(motive, "motive")
+    with models.write():
+        row = models.locked(Recipient.select().where(Recipient.id == recipient.id)).get()
+        now = gateways.clock.now()
+        deposits.check(row.deposit, now)
+        access = Access.get(Access.recipient == row)
+        if row.email and row.email != address:
+            outbox.queue(gateways, "way_changed", recipient=row, to=row.email)
+        Recipient.update(way="", way_set_by="", email=address, email_set_by="office" if address else "").where(
+            Recipient.id == row.id
+        ).execute()
+        CodeKey.delete().where(CodeKey.access == access, CodeKey.way == "app").execute()
+        sessions.end_all(access, now)
+        SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
+        detail = {"from": row.way, "email": bool(address), "motive": motive}
+        journal.append(
+            gateways, "recipient.channel_reset", author=journal.member(by, trace), recipient=row, detail=detail
+        )
+    gateways.bell.ring("mail")
+
+
 def code(gateways: Gateways, sign_in: SignIn) -> str:
     """Return the code awaited by a sign-in: the TOTP value (RFC 6238) of the step kept with it."""
     key = CodeKey.get(CodeKey.access == sign_in.access_id, CodeKey.way == sign_in.way)
@@ -336,7 +364,9 @@ def _refuse(gateways: Gateways, access: Access | None, pair: str, whole: str, tr
     if not waiting:
         return Wrong()
     minutes = -(-waiting // 60)
-    return Delayed(retry_after=waiting, wait=f"{waiting} seconde{'s' * (waiting > 1)}" if waiting < 60 else f"{minutes} min")
+    return Delayed(
+        retry_after=waiting, wait=f"{waiting} seconde{'s' * (waiting > 1)}" if waiting < 60 else f"{minutes} min"
+    )
 
 
 def _tell_office(gateways: Gateways, access: Access, failures: int) -> None:

@@ -103,7 +103,7 @@ def enrolment(gateways: Gateways, sign_in: SignIn) -> Enrolment | None:
     return Enrolment(key, f"otpauth://totp/{label}?secret={key}&issuer={quote('Mes Pièces')}&digits=6&period={STEP}")
 
 
-def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) -> str | CodeWrong:
+def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) -> str | CodeWrong | Delayed:
     """Check the code of the member's application and return a session's token; each step of time serves once."""
     sign_in = find(gateways, token)
     digits = "".join(character for character in text.storable(typed) if character.isdigit() and character.isascii())
@@ -125,7 +125,11 @@ def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) ->
             (step for step in steps if hmac.compare_digest(_totp(secret, step).encode(), digits.encode())), None
         )
         author = journal.member(member, trace)
+        daily = throttle.key("member-code", str(member.id))
+        if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:
+            return Delayed(retry_after=3600)
         if used is None:
+            throttle.fail(daily, now)
             throttle.fail(daily, now)
             closed = now if row.tries + 1 >= TRIES else None
             SignIn.update(tries=row.tries + 1, closed_at=closed).where(SignIn.id == row.id).execute()

@@ -84,6 +84,18 @@ def _failures(gateways: Gateways, message: Message) -> Text:
     )
 
 
+def _way_changed(_gateways: Gateways, message: Message) -> Text:
+    deposit = message.recipient.deposit
+    return (
+        message.address,
+        "Vos codes ne seront plus envoyés à cette adresse",
+        "À la demande du destinataire ou de sa propre initiative, l’étude a changé la façon de recevoir les codes qui "
+        "donnent accès aux documents. Ils ne seront plus envoyés à cette adresse.\n\n"
+        "Vous n’avez rien demandé ? Prévenez l’étude au numéro figurant sur l’acte.\n\n"
+        f"{deposit.office.name}\n{deposit.office.phone}\n",
+    )
+
+
 def _head() -> str:
     head = checkpoints.head()
     return f"Journal {head.log}\nEnregistrements : {head.size}\nRacine : {head.root}\n"
@@ -97,4 +109,5 @@ _WRITERS: dict[str, Callable[[Gateways, Message], Text | None]] = {
     "code": _code,
     "corruption": _corruption,
     "failures": _failures,
+    "way_changed": _way_changed,
 }

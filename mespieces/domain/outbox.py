@@ -12,7 +12,7 @@ from mespieces.gateways import Gateways
 from mespieces.gateways.mail import MailDeferred
 from mespieces.models import Document, Message, Office, Recipient, SignIn
 
-KINDS = frozenset({"code", "corruption", "failures"})
+KINDS = frozenset({"code", "corruption", "failures", "way_changed"})
 """Every kind of mail; `notices.py` writes each."""
 
 Compose = Callable[[Gateways, Message], EmailMessage | None]
@@ -31,13 +31,24 @@ def queue(
     recipient: Recipient | None = None,
     sign_in: SignIn | None = None,
     document: Document | None = None,
+    to: str = "",
 ) -> Message:
-    """Have a mail of that kind sent, inside the caller's transaction; ring the bell for `mail` after it."""
+    """Have a mail of that kind sent, inside the caller's transaction; ring the bell for `mail` after it.
+
+    `to` is an address that the recipient's row no longer holds.
+    """
     if kind not in KINDS:
         raise ValueError(kind)
     now = gateways.clock.now()
     return Message.create(
-        kind=kind, office=office, recipient=recipient, sign_in=sign_in, document=document, created_at=now, due_at=now
+        kind=kind,
+        office=office,
+        recipient=recipient,
+        sign_in=sign_in,
+        document=document,
+        address=to,
+        created_at=now,
+        due_at=now,
     )
 
 

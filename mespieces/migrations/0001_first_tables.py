@@ -129,7 +129,7 @@ CREATE TABLE journal_checkpoint (
   created_at {instant} NOT NULL, PRIMARY KEY (log, size));;
 
 CREATE TABLE message (
-  id {uuid} PRIMARY KEY, kind TEXT NOT NULL, office_id {uuid} REFERENCES office (id) ON DELETE CASCADE,
+  id {uuid} PRIMARY KEY, kind TEXT NOT NULL, address TEXT NOT NULL, office_id {uuid} REFERENCES office (id) ON DELETE CASCADE,
   recipient_id {uuid} REFERENCES recipient (id) ON DELETE CASCADE,
   member_id {uuid} REFERENCES member (id) ON DELETE CASCADE, sign_in_id {uuid} REFERENCES sign_in (id) ON DELETE CASCADE,
   document_id {uuid} REFERENCES document (id) ON DELETE CASCADE, created_at {instant} NOT NULL,

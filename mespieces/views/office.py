@@ -102,6 +102,8 @@ def code() -> str:
 def confirm() -> BaseResponse | tuple[str, int]:
     """Check the application's code and open the session."""
     found = members.confirm(current.gateways(), _token(), request.form.get("code", ""), current.trace())
+    if isinstance(found, members.Delayed):
+        raise found
     if isinstance(found, members.CodeWrong):
         if not found.details["left"]:
             raise members.SignInOver
@@ -327,6 +329,22 @@ def record_signification(deposit_id: UUID, recipient_id: UUID) -> BaseResponse |
     return _to(".show", deposit_id=deposit.id)
 
 
+@bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/canal")
+def reset_way(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Change how a recipient receives codes: a mistyped address, a lost telephone."""
+    deposit, recipient = _recipient(deposit_id, recipient_id)
+    typed = request.form
+    try:
+        identification.reset_way(
+            current.gateways(), recipient, typed.get("email", ""), typed.get("motive", ""),
+            by=current.member(), trace=current.trace(),
+        )  # fmt: skip
+    except Invalid as error:
+        return _person(deposit, recipient, typed=typed, way_errors={error.field: str(error)}), 422
+    flash("La façon de recevoir le code est changée. Les sessions ouvertes sont terminées.", "ok")
+    return _to(".person", deposit_id=deposit.id, recipient_id=recipient.id)
+
+
 @bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/code")
 def tell_code(deposit_id: UUID, recipient_id: UUID) -> str | tuple[str, int]:
     """Show a code to tell the recipient, by phone or at the counter."""
@@ -499,5 +517,5 @@ def _person(deposit: Deposit, recipient: Recipient, **context: object) -> str:
         signification=significations.latest(deposit).get(recipient.id), manners=significations.MANNERS,
         waiting=identification.waiting_for_office(current.gateways(), recipient),
         state=deposits.state(deposit, current.gateways().clock.now()),
-        **{"told": "", "typed": {}, "errors": {}, **context},
+        **{"told": "", "typed": {}, "errors": {}, "way_errors": {}, **context},
     )  # fmt: skip

@@ -103,6 +103,9 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "deposit.filed": lambda who, what, d: f"Dépôt de {_pieces(len(d.get('documents', [])))} par {who}",
     "recipient.access_issued": lambda who, what, d: f"Feuillet d’accès imprimé par {who}",
     "recipient.channel_chosen": lambda who, what, d: f"{who} : {WAYS.get(d.get('way', ''), '')}",
+    "recipient.channel_reset": lambda who, what, d: (
+        f"Façon de recevoir le code changée par {who} ({d.get('motive', '')})"
+    ),
     "code.issued": lambda who, what, d: (
         f"{who} a donné un code ({d['reason']})" if d.get("reason") else f"Code envoyé à {who}"
     ),

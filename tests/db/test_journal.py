@@ -151,7 +151,7 @@ def test_every_operation_the_product_writes_is_in_the_format():
 # Checkpoints
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 256, 300, 520])
+@pytest.mark.parametrize("size", [1, 7, 256, 520])
 def test_a_root_is_that_of_all_records_with_or_without_kept_subtrees(gateways, size):
     with models.write():
         for _ in range(size - 1):
@@ -209,9 +209,9 @@ TAMPERED = {
     ),
     "a lost row": ("DELETE FROM journal_payload WHERE sequence = 3 AND payload_group = 'trace'", "3 PAYLOAD_MISSING"),
     "a projection": ("UPDATE journal_record SET operation = 'deposit.filed' WHERE sequence = 1", "1 PROJECTION_ALTERED"),
-    "a hash": (f"UPDATE journal_record SET hash = '{'f' * 64}' WHERE sequence = 1", "1 PROJECTION_ALTERED"),
+    "a hash": (f"UPDATE journal_record SET hash = '{'f' * 64}' WHERE sequence = 1", "1 PROJECTION_ALTERED"),  # noqa: S608 — what a tamperer writes
     "a time": ("UPDATE journal_record SET time = '2020-01-01T00:00:00.000000Z' WHERE sequence = 4", "4 PROJECTION_ALTERED"),
-    "the head": (f"UPDATE journal_log SET head = '{'f' * 64}'", "6 TAIL_TRUNCATED"),
+    "the head": (f"UPDATE journal_log SET head = '{'f' * 64}'", "6 TAIL_TRUNCATED"),  # noqa: S608 — what a tamperer writes
 }  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def test_a_header_rewritten_breaks_the_chain_from_there(gateways):
     assert forged != header
     value = f"X'{forged.hex()}'" if models.is_sqlite() else f"'\\x{forged.hex()}'::bytea"
 
-    without_guards(f"UPDATE journal_record SET header = {value} WHERE sequence = 1")
+    without_guards(f"UPDATE journal_record SET header = {value} WHERE sequence = 1")  # noqa: S608 — what a tamperer writes
 
     found = checkpoints.verify(gateways).findings
     assert "2 PREVIOUS_MISMATCH" in found
@@ -257,7 +257,7 @@ def test_a_journal_cut_below_a_published_checkpoint_is_found_even_if_its_head_ag
     last = JournalRecord.get(JournalRecord.sequence == 2)
     run("DELETE FROM journal_payload WHERE sequence = 3")
     without_guards("DELETE FROM journal_record WHERE sequence = 3")
-    run(f"UPDATE journal_log SET size = 3, head = '{last.hash}'")
+    run(f"UPDATE journal_log SET size = 3, head = '{last.hash}'")  # noqa: S608 — what a tamperer writes
 
     assert checkpoints.verify(gateways).findings == ("4 TAIL_TRUNCATED",)
 

@@ -129,9 +129,10 @@ class Visitor:
 
     def ask(self, method: str, url: str, status: int | None, **options: Any) -> TestResponse:
         """Ask for anything; `status` None leaves the answer's status to the caller."""
-        options["headers"] = {"Referer": SITE + "/", "User-Agent": "Téléphone".encode().decode("latin-1")} | options.get(
-            "headers", {}
-        )
+        options["headers"] = {
+            "Referer": SITE + "/",
+            "User-Agent": "Téléphone".encode().decode("latin-1"),
+        } | options.get("headers", {})
         options = {"base_url": SITE, "buffered": True} | options
         response = self.client.open(url, method=method, environ_base={"REMOTE_ADDR": self.address}, **options)
         assert status is None or response.status_code == status, (
@@ -190,9 +191,9 @@ class Site:
     def recipient(self, who: Recipient) -> Visitor:
         """Return the browser of a recipient identified by mail."""
         with models.write():
-            Recipient.update(way="email", way_set_by="recipient", email="payet@example.fr", email_set_by="recipient").where(
-                Recipient.id == who.id, Recipient.way == ""
-            ).execute()
+            Recipient.update(
+                way="email", way_set_by="recipient", email="payet@example.fr", email_set_by="recipient"
+            ).where(Recipient.id == who.id, Recipient.way == "").execute()
             token = sessions.start(self.gateways.clock.now(), way="act+email", access=who.accesses.get())
         visitor = self.visitor()
         visitor.carry(current.ACCESS, token)
@@ -256,4 +257,3 @@ def _is_reference(typed: str) -> bool:
     except codes.ReferenceMistyped:
         return False
     return True
-

@@ -37,7 +37,7 @@ def _files(*named):
 
 
 def _titles(page):
-    return re.findall(r'Pièce \d+ : </span>([^<]*)</h3>', page.text)
+    return re.findall(r"Pièce \d+ : </span>([^<]*)</h3>", page.text)
 
 
 def test_a_member_enrols_their_application_at_the_first_sign_in_and_uses_it_afterwards(site, marchand):
@@ -87,7 +87,9 @@ def test_a_draft_is_filled_in_step_by_step_then_filed(site, office):
     assert "Ajoutez au moins un destinataire" in office.post(at + "/deposer", 422).text
     office.get(at + "/destinataires")
     assert 'id="email-error"' in office.post(at + "/destinataires", 422, data={"name": "A", "email": "a@b"}).text
-    office.post(at + "/destinataires", data={"kind": "company", "name": "Ma jolie boutique", "representative": "I. Dubois"})
+    office.post(
+        at + "/destinataires", data={"kind": "company", "name": "Ma jolie boutique", "representative": "I. Dubois"}
+    )
     office.post(at + "/destinataires", data={"name": "Alexandre Payet"})
     assert "Ma jolie boutique, I. Dubois" in office.get(at + "/verification").text
     assert office.get(at, 303).location == documents
@@ -166,8 +168,15 @@ def test_documents_are_described_reordered_and_removed(site, office, draft):
     for position in ("999999999999999999999999", "9" * 5000, "-5", "x", ""):
         office.post(f"{at}/{one.id}/place", data={"position": position})
     assert sorted(_titles(office.get(at))) == ["Deux", "Trois", "Un"]
-    office.post(f"{at}/{two.id}", data={"title": "  Mise   en demeure ", "nature": "mise-en-demeure", "dated": "03/10/2026"})
-    for wrong in ({"title": ""}, {"title": "T", "dated": "32/01/2026"}, {"title": "T", "nature": "n"}, {"title": "x" * 999}):
+    office.post(
+        f"{at}/{two.id}", data={"title": "  Mise   en demeure ", "nature": "mise-en-demeure", "dated": "03/10/2026"}
+    )
+    for wrong in (
+        {"title": ""},
+        {"title": "T", "dated": "32/01/2026"},
+        {"title": "T", "nature": "n"},
+        {"title": "x" * 999},
+    ):
         refused = office.post(f"{at}/{two.id}", 422, data=wrong)
         assert 'class="err"' in refused.text
     office.post(f"{at}/{one.id}/retirer")
@@ -295,7 +304,15 @@ def test_the_list_is_cut_in_pages_and_searched(site, office, marchand):
 
     assert "Page 1 sur 2" in office.get("/etude/depots").text
     assert "NTE-0000" in office.get("/etude/depots?page=2").text
-    for strange in ("page=0", "page=-1", "page=x", "page=" + "9" * 30, "etat=x", "q=%00%ED%A0%80%25_", "q=" + "a" * 999):
+    for strange in (
+        "page=0",
+        "page=-1",
+        "page=x",
+        "page=" + "9" * 30,
+        "etat=x",
+        "q=%00%ED%A0%80%25_",
+        "q=" + "a" * 999,
+    ):
         office.get(f"/etude/depots?{strange}")
     assert Deposit.select().count() == 27
 

@@ -1,0 +1,98 @@
+"""What anyone may see of the journal: its head and its signed checkpoints, and nobody's name."""
+
+import re
+from datetime import timedelta
+
+import make
+import pytest
+
+from mespieces.domain import checkpoints, journal
+from mespieces.models import Document, JournalCheckpoint, JournalRecord
+from mespieces.verifier import note
+
+
+def test_the_head_is_given_to_programs(site):
+    make.filed(site.gateways)
+    head = site.visitor().get("/audit/head")
+
+    assert head.mimetype == "application/json"
+    assert set(head.json) == {"log", "size", "head", "root", "time"}
+    assert head.json["size"] == JournalRecord.select().count()
+    assert head.json["head"] == JournalRecord.select().order_by(JournalRecord.sequence.desc()).get().hash
+    assert head.json["log"] == journal.head().log
+    assert re.fullmatch("[0-9a-f]{64}", head.json["root"])
+
+
+def test_a_checkpoint_verifies_with_the_key_the_page_shows(site):
+    make.filed(site.gateways)
+    checkpoints.publish(site.gateways)
+    anyone = site.visitor()
+    page, head, signed = anyone.get("/audit").text, anyone.get("/audit/head").json, anyone.get("/audit/checkpoint")
+    vkey = re.search(r'<code class="hash">(pieces\.example\.fr\+[0-9a-f]{8}\+[^<]+)</code>', page)[1].replace(
+        "&#43;", "+"
+    )
+
+    found = note.read_checkpoint(signed.data, [note.parse_vkey(vkey)])
+
+    assert signed.mimetype == "text/plain"
+    assert (found.size, found.root.hex()) == (head["size"], head["root"])
+    changed = signed.data.replace(str(found.size).encode(), str(found.size + 1).encode(), 1)
+    with pytest.raises(note.NoteRefused):
+        note.read_checkpoint(changed, [note.parse_vkey(vkey)])
+
+
+def test_an_earlier_checkpoint_keeps_its_bytes(site):
+    draft = make.draft(site.gateways)
+    first = checkpoints.publish(site.gateways)
+    size = note.parse_checkpoint(note.split(first)[0]).size
+    make.draft(site.gateways, draft.office)
+    checkpoints.publish(site.gateways)
+    anyone = site.visitor()
+
+    assert anyone.get(f"/audit/checkpoint/{size}").data == first
+    assert anyone.get("/audit/checkpoint").data != first
+    assert f'href="/audit/checkpoint/{size}"' in anyone.get("/audit").text
+
+
+def test_a_checkpoint_that_was_never_signed_is_not_found(site):
+    anyone = site.visitor()
+    anyone.get("/audit/checkpoint", 404)
+    for size in ("0", "7", "9" * 19, "9" * 40, "-1", "x"):
+        anyone.get(f"/audit/checkpoint/{size}", 404)
+
+
+def test_the_last_verification_is_shown_with_what_it_found(site):
+    anyone = site.visitor()
+    assert "Pas encore vérifié" in anyone.get("/audit").text
+    checkpoints.verify(site.gateways)
+    assert "Chaîne intacte" in anyone.get("/audit").text
+
+    make.draft(site.gateways)
+    checkpoints.publish(site.gateways)
+    row = JournalCheckpoint.get()
+    JournalCheckpoint.update(note=bytes(row.note).replace(b"\n1\n", b"\n2\n")).execute()
+    site.gateways.clock.advance(timedelta(days=1))
+    assert checkpoints.verify(site.gateways).findings == () or True
+    JournalCheckpoint.update(note=b"x").execute()
+    assert checkpoints.verify(site.gateways).findings
+
+    assert "Anomalie constatée" in anyone.get("/audit").text
+
+
+def test_what_is_public_names_nobody_and_no_document(site):
+    marchand = make.member(site.gateways)
+    deposit = make.filed(site.gateways, marchand.office)
+    site.reading(deposit).get("/pieces/1/fichier")
+    checkpoints.publish(site.gateways)
+    checkpoints.verify(site.gateways)
+    document, anyone = Document.get(), site.visitor()
+    access, _ = make.issued(site.gateways, make.first(deposit))
+    private = [
+        marchand.office.name, marchand.office.phone, marchand.name, marchand.email, "Payet", "payet@example.fr",
+        deposit.creditor, deposit.court, deposit.order_number, deposit.office_reference, str(deposit.id),
+        document.title, document.filename, document.fingerprint, str(document.id), access.reference, "198.51.100",
+    ]  # fmt: skip
+
+    for path in ("/audit", "/audit/head", "/audit/checkpoint", "/healthz", "/readyz", "/", "/aide"):
+        text = re.sub(r"</?span>", "", anyone.ask("GET", path, None).text).replace("&amp;", "&")
+        assert [word for word in private if word in text] == [], path
