@@ -15,6 +15,7 @@ from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter
 from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces import errors, models
@@ -56,10 +57,17 @@ _STATIC = Path(__file__).parent / "static"
 csrf = CSRFProtect()
 
 
+class Number(IntegerConverter):
+    """A number in an address: no longer than the databases hold."""
+
+    regex = r"\d{1,15}"
+
+
 def create(runtime: Runtime) -> Flask:
     """Return the web application over an opened runtime."""
     app = Flask("mespieces")
     app.request_class = htmx.Request
+    app.url_map.converters["int"] = Number
     app.config.update(
         SECRET_KEY=runtime.secret_key,
         SESSION_COOKIE_NAME="formulaire",

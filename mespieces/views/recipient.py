@@ -84,12 +84,12 @@ def image(number: int, page: int) -> BaseResponse:
 def file(number: int) -> BaseResponse:
     """The document as it was deposited, byte for byte, whole or by range."""
     document = documents.numbered(_deposit(), number)
-    part = streams.wanted(request.range, request.if_range, document.size, document.fingerprint)
     headers = streams.described(document)
     if request.method == "HEAD":  # names the file, serves nothing, journals nothing
         head = Response(mimetype=document.media_type, headers=headers)
         head.headers["Content-Length"] = str(document.size)
         return head
+    part = streams.wanted(request.range, request.headers.get("If-Range"), document.size, document.fingerprint)
     reading = consultations.open_document(
         current.gateways(), current.session(), number, "file", current.trace(), whole=not part.partial
     )

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flask import Response
-from werkzeug.datastructures import IfRange, Range
+from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from mespieces import models
@@ -36,7 +36,7 @@ class Part:
         return self.length == self.size
 
 
-def wanted(asked: Range | None, if_range: IfRange | None, size: int, etag: str) -> Part:
+def wanted(asked: Range | None, if_range: str | None, size: int, etag: str) -> Part:
     """Return the part of a file a request wants: one range, or all of it.
 
     Several ranges, or a range of another version, are answered by the whole file, as RFC 9110 allows.
@@ -45,8 +45,10 @@ def wanted(asked: Range | None, if_range: IfRange | None, size: int, etag: str) 
     whole = Part(0, size, size, partial=False)
     if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
         return whole
-    if if_range is not None and (if_range.date is not None or (if_range.etag and if_range.etag != etag)):
+    if if_range is not None and if_range.strip() != f'"{etag}"':  # a date or a weak tag is not strong enough to resume
         return whole
+    if asked.ranges[0][0] < -size:  # the last bytes, more of them than there are: all of them
+        return Part(0, size, size, partial=True)
     found = asked.range_for_length(size)
     if found is None:
         raise RequestedRangeNotSatisfiable(length=size)

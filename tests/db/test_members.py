@@ -104,7 +104,7 @@ def test_who_knows_the_password_may_try_twenty_five_codes_a_day(gateways, member
         for _ in range(5):
             enter(gateways, token, "x")
 
-    assert isinstance(enter(gateways, begin(gateways), app.at(gateways.clock.now())), members.CodeWrong)
+    assert isinstance(enter(gateways, begin(gateways), app.at(gateways.clock.now())), members.Delayed)
     gateways.clock.advance(timedelta(days=1))
     assert isinstance(enter(gateways, begin(gateways), app.at(gateways.clock.now())), str)
 

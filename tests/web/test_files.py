@@ -194,7 +194,7 @@ def test_a_part_says_nothing_of_how_the_whole_ended(debtor):
     ],
 )
 def test_a_file_keeps_its_name_whatever_its_letters(site, name):
-    from urllib.parse import quote, unquote  # noqa: PLC0415
+    from urllib.parse import quote, unquote
 
     draft = make.draft(site.gateways)
     office = site.member(make.member(site.gateways, draft.office))
