@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import json
 import logging
 import secrets
 import time
@@ -159,20 +158,19 @@ def _log(response: Response) -> None:
         "status": response.status_code,
         "ms": round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1),
     }
-    log.info(json.dumps(line))
+    log.info("request", extra={"facts": line})
 
 
 def _compressed(response: Response) -> Response:
     """Compress the style sheet and the scripts; never a page that holds a secret beside what was typed (BREACH)."""
-    if request.endpoint != "static" or not request.accept_encodings["gzip"] or response.status_code != 200:
-        return response
     name = (request.view_args or {}).get("filename", "")
-    if not name.endswith((".css", ".js", ".svg")):
+    if request.endpoint != "static" or response.status_code != 200 or not name.endswith((".css", ".js", ".svg")):
         return response
-    response.direct_passthrough = False
-    response.set_data(_gzipped(name))
-    response.headers["Content-Encoding"] = "gzip"
     response.vary.add("Accept-Encoding")
+    if request.accept_encodings["gzip"]:
+        response.direct_passthrough = False
+        response.set_data(_gzipped(name))
+        response.headers["Content-Encoding"] = "gzip"
     return response
 
 
@@ -217,12 +215,12 @@ def _set_error_pages(app: Flask) -> None:
     @app.errorhandler(pw.OperationalError)
     @app.errorhandler(pw.InterfaceError)
     def database_gone(error: pw.DatabaseError) -> Response:
-        log.error(json.dumps({"request": g.get("request_id", ""), "database": str(error)[:300]}))
+        log.error("database gone", extra={"facts": {"request": g.get("request_id", ""), "reason": str(error)[:300]}})
         return _page(503, errors.Unavailable.message, 30)
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
-        log.error(json.dumps({"request": g.get("request_id", ""), "unforeseen": True}), exc_info=error)
+        log.error("unforeseen", exc_info=error, extra={"facts": {"request": g.get("request_id", "")}})
         return _page(500, "Une erreur imprévue s’est produite. Rien n’est perdu : l’exploitant en est informé.")
 
 

@@ -85,6 +85,7 @@ def sweep(gateways: Gateways) -> None:
 def sweep_orphans(gateways: Gateways, older_than: timedelta = timedelta(hours=6)) -> int:
     """Delete stored bytes that no document claims (an upload cut half-way), and return how many documents that was."""
     before = gateways.clock.now() - older_than
+    gateways.vault.sweep_incoming(before)
     found: dict[str, datetime] = {}
     for stored in gateways.vault.names():
         folder = "/".join(stored.name.split("/")[:2])

@@ -135,6 +135,9 @@ CREATE TABLE message (
   document_id {uuid} REFERENCES document (id) ON DELETE CASCADE, created_at {instant} NOT NULL,
   due_at {instant} NOT NULL, tries INTEGER NOT NULL, sent_at {instant}, given_up_at {instant}, reason TEXT NOT NULL);;
 CREATE INDEX message_due_at ON message (due_at);;
+CREATE INDEX message_recipient_id ON message (recipient_id);;
+CREATE INDEX message_sign_in_id ON message (sign_in_id);;
+CREATE INDEX message_document_id ON message (document_id);;
 
 CREATE TABLE fact (name TEXT PRIMARY KEY, at {instant} NOT NULL, detail TEXT NOT NULL);;
 """

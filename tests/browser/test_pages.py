@@ -1,0 +1,325 @@
+"""Every page of the product, looked at in a real browser: on a telephone, a tablet and a desk, in the light and in the dark."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pyotp
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser import people
+from browser.people import Person, Service
+from playwright.sync_api import Browser, Page, expect
+
+from mespieces.gateways import samples
+
+MOST_BYTES = 60_000
+LEAST_TARGET = 44
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+PUBLIC = ("/", "/aide", "/accessibilite", "/mentions-legales", "/donnees-personnelles", "/audit", "/etude/connexion")
+LONG = "Société d’exploitation des établissements " + "Vandenbroucke-Lefebvre-" * 6
+
+
+@pytest.fixture(scope="session")
+def known(demo: Service) -> dict[str, Any]:
+    """Give what opens the demonstration."""
+    found: dict[str, Any] = json.loads((demo.folder / "demo.json").read_text("utf-8"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def office(demo: Service, browser: Browser, known: dict[str, Any]) -> Iterator[Any]:
+    """Give the cookies of a member signed in; the code of an application serves once."""
+    with people.visiting(browser, demo) as clerk:
+        page, secret = clerk.open("/etude/connexion"), known["office"]["totp_secret"]
+        clerk.fill(email=known["office"]["email"], password=known["office"]["password"])
+        clerk.submit("Continuer")
+        people.photograph(page, "etude-code")
+        clerk.fill(code=pyotp.TOTP(secret).now())
+        clerk.submit("Se connecter")
+        yield clerk.context.storage_state()
+
+
+@pytest.fixture(scope="session")
+def debtor(demo: Service, browser: Browser, known: dict[str, Any]) -> Any:
+    """Give the cookies of a recipient identified with a code received by mail."""
+    with people.visiting(browser, demo) as person:
+        begin(person, known["recipients"][0])
+        type_mailed_code(person)
+        return person.context.storage_state()
+
+
+# What every page keeps
+
+
+def test_public_pages_are_for_everyone(browser: Browser, demo: Service) -> None:
+    with people.visiting(browser, demo) as person:
+        for path in PUBLIC:
+            person.open(path)
+            look(person, path)
+        refused = person.page.goto("/nulle-part")
+        assert refused is not None
+        assert refused.status == 404
+        look(person, "nulle-part")
+
+
+def test_the_way_in_is_for_everyone(browser: Browser, demo: Service, known: dict[str, Any]) -> None:
+    with people.visiting(browser, demo) as person:
+        page = person.open("/")
+        person.fill(reference="W08N-0B87", secret="AAAAA-AAAAA-AAAAA-AAAAA")
+        person.submit("Continuer")
+        expect(page.locator("#secret-error")).to_be_visible()
+        look(person, "identification-erreur")
+        begin(person, known["recipients"][2])
+        look(person, "code-par-l-etude")
+        begin(person, known["recipients"][1])
+        look(person, "code-de-l-application")
+        person.fill(code="000000")
+        person.submit("Ouvrir mes pièces")
+        expect(page.locator("#code-error")).to_be_visible()
+        look(person, "code-erreur")
+
+
+def test_a_recipient_s_pages_are_for_everyone(browser: Browser, demo: Service, debtor: Any) -> None:
+    with people.visiting(browser, demo, storage_state=debtor) as person:
+        for path in ("/pieces", "/pieces/1", "/pieces/3", "/pieces/1/texte", "/pieces/4/texte"):
+            person.open(path)
+            if re.fullmatch(r"/pieces/\d", path):
+                assert min(people.painted(person.page, "img.page")) > 0
+            look(person, path)
+
+
+def test_an_office_s_pages_are_for_everyone(browser: Browser, demo: Service, office: Any) -> None:
+    with people.visiting(browser, demo, storage_state=office) as clerk:
+        page = clerk.open("/etude/depots")
+        look(clerk, "depots")
+        clerk.open("/etude/depots?q=introuvable")
+        look(clerk, "depots-vide")
+        clerk.open("/etude/depots?q=moulin")
+        page.get_by_role("link", name="Au bon moulin SARL / Ma jolie boutique et 2 autres").click()
+        look(clerk, "depot")
+        page.get_by_role("link", name="Alexandre Payet", exact=True).click()
+        look(clerk, "destinataire")
+        for path in ("/etude/journal", "/etude/membres"):
+            clerk.open(path)
+            look(clerk, path)
+
+
+def test_the_steps_of_a_deposit_are_for_everyone_whatever_is_typed(
+    browser: Browser, demo: Service, office: Any
+) -> None:
+    with people.visiting(browser, demo, storage_state=office) as clerk:
+        page = clerk.open("/etude/depots/nouveau")
+        clerk.submit("Continuer\u00a0: les pièces")
+        look(clerk, "affaire-erreur")
+        open_draft(clerk, creditor=LONG)
+        look(clerk, "pieces-vide")
+        send(page, 12)
+        page.get_by_text("Titre, nature et date de la pièce 1", exact=True).click()
+        look(clerk, "depot-pieces")
+        page.get_by_role("link", name="Continuer\u00a0: les destinataires").click()
+        clerk.fill(name=LONG, email="x")
+        page.get_by_role("button", name="Ajouter ce destinataire").click()
+        expect(page.locator("#email-error")).to_be_visible()
+        look(clerk, "destinataires-erreur")
+        clerk.fill(email="a" * 60 + "@" + "tres-long-" * 6 + ".example")
+        page.get_by_role("button", name="Ajouter ce destinataire").click()
+        expect(page.locator("#recipients h3")).to_have_count(1)
+        look(clerk, "destinataires")
+        page.get_by_role("link", name="Continuer\u00a0: la vérification").click()
+        look(clerk, "verification")
+        clerk.submit("Déposer")
+        look(clerk, "depot-long")
+
+
+# Other ways to use it
+
+
+def test_the_keyboard_alone_leads_to_the_documents(browser: Browser, demo: Service, known: dict[str, Any]) -> None:
+    recipient = known["recipients"][1]
+    with people.visiting(browser, demo) as person:
+        page = person.open("/")
+        page.keyboard.press("Tab")
+        assert focused(page) == "Aller au contenu"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert focused(page) == "reference"
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        page.keyboard.type(recipient["reference"])
+        page.keyboard.press("Tab")
+        assert focused(page) == "secret"
+        page.keyboard.type(recipient["secret"])
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/consulter/code")
+        press_until(page, "code")
+        page.keyboard.type(pyotp.TOTP(recipient["totp_secret"]).now())
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/pieces")
+        press_until(page, "Lire la pièce 1")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/pieces/1")
+        assert people.painted(page, "img.page")[0] > 0
+
+
+def test_a_recipient_needs_no_javascript(browser: Browser, demo: Service, known: dict[str, Any], office: Any) -> None:
+    with people.visiting(browser, demo, java_script_enabled=False) as person:
+        begin(person, known["recipients"][2])
+        with people.visiting(browser, demo, storage_state=office, java_script_enabled=False) as clerk:
+            told = tell_code(clerk, "Sophie Nguyễn")
+        person.fill(code=told)
+        person.submit("Ouvrir mes pièces")
+        person.page.get_by_role("link", name="Lire la pièce 2").click()
+        assert person.page.locator("img.page").first.bounding_box()["height"] > 100
+        answer = person.context.request.get("/pieces/2/pages/1.webp")
+        assert answer.body()[8:12] == b"WEBP"
+        person.page.get_by_role("link", name="Lire le texte seul", exact=True).click()
+        expect(person.page.locator(".text").first).to_contain_text("BL-2026-0131")
+        person.submit("Quitter")
+        assert person.path() == "/"
+
+
+def test_an_office_needs_no_javascript(browser: Browser, demo: Service, office: Any) -> None:
+    with people.visiting(browser, demo, storage_state=office, java_script_enabled=False) as clerk:
+        page = clerk.page
+        open_draft(clerk, creditor="Sans programme")
+        page.locator("#files").set_input_files(files(2))
+        clerk.submit("Ajouter")
+        expect(page.locator("#documents h3")).to_have_count(2)
+        clerk.submit("Descendre la pièce 1")
+        expect(page.locator("#documents h3").first).to_contain_text("Pièce numéro 2")
+        clerk.submit("Retirer la pièce 2")
+        page.locator("#files").set_input_files([{"name": "x.pdf", "mimeType": "application/pdf", "buffer": b"MZ" * 99}])
+        clerk.submit("Ajouter")
+        expect(page.get_by_role("alert")).to_contain_text("n’est ni un PDF, ni une image")
+        page.get_by_role("link", name="Continuer\u00a0: les destinataires").click()
+        clerk.submit("Ajouter ce destinataire")
+        expect(page.locator("#name-error")).to_be_visible()
+        clerk.fill(name="Jeanne Petit")
+        clerk.submit("Ajouter ce destinataire")
+        page.get_by_role("link", name="Continuer\u00a0: la vérification").click()
+        clerk.submit("Déposer")
+        expect(page.locator("main .pill").first).to_have_text("Déposé")
+
+
+def test_a_page_weighs_little(browser: Browser, demo: Service, debtor: Any, office: Any) -> None:
+    for state, paths in ((None, PUBLIC), (debtor, ("/pieces", "/pieces/1")), (office, ("/etude/depots",))):
+        with people.visiting(browser, demo, storage_state=state) as person:
+            for path in paths:
+                assert weight(person, path) < MOST_BYTES, path
+
+
+# What is looked at
+
+
+def look(person: Person, name: str) -> None:
+    """Check a page at every width, then with axe on a telephone in the light and at a desk in the dark."""
+    page, faults = person.page, []
+    for width in people.WIDTHS:
+        page.set_viewport_size({"width": width, "height": people.HEIGHT})
+        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        faults += [f"{name} at {width}: {beyond} px beyond its edge"] if beyond > 0 else []
+        faults += [f"{name} at {width}: « {small} »" for small in small_targets(page, width)]
+        people.photograph(page, f"{name.strip('/').replace('/', '-') or 'identification'}-{width}")
+    for width, scheme in ((360, "light"), (1280, "dark")):
+        page.set_viewport_size({"width": width, "height": people.HEIGHT})
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        found = Axe().run(page, options=RULES).response["violations"]
+        faults += [f"{name} at {width}, {scheme}: {one['id']} {one['nodes'][0]['html'][:150]}" for one in found]
+    page.emulate_media(color_scheme="light")
+    assert faults == []
+
+
+def small_targets(page: Page, width: int) -> list[str]:
+    """Return the buttons and fields too small for a finger; a mouse at a desk does with less."""
+    least = LEAST_TARGET if width < 960 else 38
+    found: list[str] = page.evaluate(
+        """least => [...document.querySelectorAll("button, .btn, summary, select, textarea, .choice, .nav a, "
+            + "input:not([type=hidden], [type=radio], [type=checkbox], [type=file])")]
+        .filter(one => { const box = one.getBoundingClientRect(); return box.width && box.height < least; })
+        .map(one => `${one.tagName} ${one.textContent.trim() || one.name}: ${one.getBoundingClientRect().height}`)""",
+        least,
+    )
+    return found
+
+
+def weight(person: Person, path: str) -> int:
+    """Return how many bytes a page costs who has never come, the images of documents apart."""
+    line, sent, apart = person.context.new_cdp_session(person.page), {}, set()
+    line.send("Network.enable")
+    line.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    line.on("Network.responseReceived", lambda e: apart.add(e["requestId"]) if "webp" in e["response"]["url"] else None)
+    line.on("Network.loadingFinished", lambda e: sent.update({e["requestId"]: int(e["encodedDataLength"])}))
+    person.open(path)
+    person.page.wait_for_load_state("networkidle")
+    line.detach()
+    assert sent
+    return sum(size for request, size in sent.items() if request not in apart)
+
+
+def focused(page: Page) -> str:
+    """Return the id or the words of what has the focus."""
+    words: str = page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
+    return words
+
+
+def press_until(page: Page, wanted: str) -> None:
+    """Go with the tabulator to what is wanted, which cannot be far."""
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if focused(page) == wanted:
+            return
+    raise AssertionError(f"{wanted} is not reached")
+
+
+# What people do
+
+
+def begin(person: Person, recipient: dict[str, str]) -> None:
+    """Type what is printed on a recipient's sheet."""
+    person.open(f"/?reference={recipient['reference']}")
+    person.fill(secret=recipient["secret"])
+    person.submit("Continuer")
+    assert person.path() == "/consulter/code"
+
+
+def type_mailed_code(person: Person) -> None:
+    """Type the code of the newest mail."""
+    code = people.CODE.search(person.service.mailed(1))
+    assert code is not None
+    person.fill(code=code[0])
+    person.submit("Ouvrir mes pièces")
+    assert person.path() == "/pieces"
+
+
+def tell_code(clerk: Person, name: str) -> str:
+    """Return the code that the office tells a recipient by telephone."""
+    page = clerk.open("/etude/depots?q=moulin")
+    page.get_by_role("link", name="Au bon moulin SARL / Ma jolie boutique").click()
+    page.get_by_role("link", name=name, exact=True).click()
+    clerk.fill(reason="au téléphone, date de naissance confirmée")
+    clerk.submit("Afficher un code")
+    return page.locator(".secret").inner_text()
+
+
+def open_draft(clerk: Person, **typed: str) -> None:
+    """Open a draft and come to its documents."""
+    clerk.open("/etude/depots/nouveau")
+    case = {"creditor": "Au bon moulin", "court": "Tribunal judiciaire de Nantes", "order_number": "2026-99"}
+    clerk.fill(**case | typed, office_reference="NTE-1", order_date="2026-01-05")
+    clerk.submit("Continuer\u00a0: les pièces")
+
+
+def send(page: Page, count: int) -> None:
+    """Send several documents."""
+    page.locator("#files").set_input_files(files(count))
+    expect(page.locator("#documents h3")).to_have_count(count)
+
+
+def files(count: int) -> list[Any]:
+    """Return small documents, each different."""
+    one = samples.delivery_note()
+    return [
+        {"name": f"Pièce numéro {number}.pdf", "mimeType": "application/pdf", "buffer": one + b"\n%" + b"x" * number}
+        for number in range(1, count + 1)
+    ]

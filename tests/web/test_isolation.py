@@ -1,0 +1,295 @@
+"""Who may go where: every address of the site, asked by everybody, has one stated answer in one table."""
+
+from uuid import uuid4
+
+import make
+import pytest
+
+from mespieces.domain import deposits, journal, sessions
+from mespieces.models import Access, Deposit, Document, Recipient, Signification, write
+from mespieces.views import current
+
+CALLERS = ("stranger", "signed out", "recipient", "co-debtor", "member", "neighbour", "auditor")
+"""Nobody; a recipient who left; two recipients of the deposit; a member of its office; one of another; its auditor."""
+
+HOME, OFFICE_DOOR = "/", "/etude/connexion"
+
+
+def _all(status):
+    return dict.fromkeys(CALLERS, status)
+
+
+def _recipients(status):
+    return _all(HOME) | {"recipient": status, "co-debtor": status}
+
+
+def _office(status, *, neighbour=404, auditor=404):
+    return _all(OFFICE_DOOR) | {"member": status, "neighbour": neighbour, "auditor": auditor}
+
+
+EXPECTED = {
+    # Everyone. A sign-in that nobody began is over.
+    "GET /static/<path:filename>": _all(200),
+    "GET /": _all(200),
+    "POST /consulter": _all(422),
+    "GET /aide": _all(200),
+    "GET /accessibilite": _all(200),
+    "GET /mentions-legales": _all(200),
+    "GET /donnees-personnelles": _all(200),
+    "GET /consulter/canal": _all(410),
+    "POST /consulter/canal": _all(410),
+    "GET /consulter/code": _all(410),
+    "POST /consulter/code": _all(410),
+    "POST /consulter/code/renvoyer": _all(410),
+    "GET /consulter/application.svg": _all(410),
+    "GET /etude/connexion": _all(200),
+    "POST /etude/connexion": _all(422),
+    "GET /etude/connexion/code": _all(410),
+    "POST /etude/connexion/code": _all(410),
+    "GET /etude/connexion/application.svg": _all(410),
+    "GET /audit": _all(200),
+    "GET /audit/head": _all(200),
+    "GET /audit/checkpoint": _all(404),  # none is signed yet
+    "GET /audit/checkpoint/<int:size>": _all(404),
+    "GET /healthz": _all(200),
+    "GET /readyz": _all(503),  # no worker was seen
+    # Recipients
+    "GET /pieces": _recipients(200),
+    "GET /pieces/<int:number>": _recipients(200),
+    "GET /pieces/<int:number>/texte": _recipients(200),
+    "GET /pieces/<int:number>/pages/<int:page>.webp": _recipients(200),
+    "GET /pieces/<int:number>/fichier": _recipients(200),
+    "GET /pieces/liasse.zip": _recipients(200),
+    "POST /deconnexion": _recipients(HOME),
+    # Offices: what is anybody's own
+    "GET /etude": _office("/etude/depots", neighbour="/etude/depots", auditor="/etude/journal"),
+    "GET /etude/depots": _office(200, neighbour=200),
+    "GET /etude/depots/nouveau": _office(200, neighbour=200),
+    "POST /etude/depots/nouveau": _office(422, neighbour=422),
+    "GET /etude/membres": _office(200, neighbour=200),
+    "GET /etude/journal": _office(200, neighbour=200, auditor=200),
+    "POST /etude/deconnexion": _office(OFFICE_DOOR, neighbour=OFFICE_DOOR, auditor=OFFICE_DOOR),
+    # Offices: a filed deposit
+    "GET /etude/depots/<uuid:deposit_id>": _office(200),
+    "GET /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>": _office(200),
+    "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/feuillet": _office(200),
+    "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/signification": _office(422),
+    "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/code": _office(422),
+    # Offices: a draft. What takes away comes last, so that filing what is left is refused.
+    "GET /etude/depots/<uuid:deposit_id>/affaire": _office(200),
+    "POST /etude/depots/<uuid:deposit_id>/affaire": _office(422),
+    "GET /etude/depots/<uuid:deposit_id>/pieces": _office(200),
+    "POST /etude/depots/<uuid:deposit_id>/pieces": _office("."),
+    "POST /etude/depots/<uuid:deposit_id>/pieces/<uuid:document_id>": _office(422),
+    "POST /etude/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/place": _office("."),
+    "GET /etude/depots/<uuid:deposit_id>/destinataires": _office(200),
+    "POST /etude/depots/<uuid:deposit_id>/destinataires": _office(422),
+    "GET /etude/depots/<uuid:deposit_id>/verification": _office(200),
+    "POST /etude/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/retirer": _office("."),
+    "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/retirer": _office("."),
+    "POST /etude/depots/<uuid:deposit_id>/deposer": _office(422),
+}
+"""For each address: the status each caller gets, or where they are led; "." is back to the draft."""
+
+OF_FILED = ("/deposit_id>", "/feuillet", "/signification", "/code")
+
+
+@pytest.fixture
+def world(site):
+    """Make two offices, each with a filed deposit and a draft, and everybody who may call."""
+    ours, theirs = make.office(site.gateways), make.office(site.gateways, "Étude voisine")
+    filed = make.filed(site.gateways, ours, documents=2, recipients=("Alexandre Payet", "Béatrice Roux"))
+    draft = make.draft(site.gateways, ours)
+    make.document(site.gateways, draft)
+    make.recipient(site.gateways, draft)
+    people = {
+        "member": make.member(site.gateways, ours),
+        "neighbour": make.member(site.gateways, theirs),
+        "auditor": make.member(site.gateways, ours, role="auditeur"),
+    }
+    payet, roux = filed.recipients.order_by(Recipient.name)
+
+    def caller(name):
+        if name in people:
+            return site.member(people[name])
+        if name == "stranger":
+            return site.visitor()
+        visitor = site.recipient(roux if name == "co-debtor" else payet)
+        if name == "signed out":
+            sessions.end(site.gateways, sessions.of_recipient(site.gateways, visitor.cookie(current.ACCESS)))
+        return visitor
+
+    return caller, filed, draft
+
+
+def _rules(app):
+    """Return every address of the application, as the table writes it, with its rule."""
+    return {
+        f"{method} {rule.rule}": rule
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods & {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    }
+
+
+def _address(rule, deposit, document=None, recipient=None):
+    values = {
+        "filename": "look.css", "size": 1, "number": 1, "page": 1, "deposit_id": deposit.id,
+        "document_id": document or Document.get(Document.deposit == deposit).id,
+        "recipient_id": recipient or make.first(deposit).id,
+    }  # fmt: skip
+    path = rule
+    for name, value in values.items():
+        for kind in ("path", "int", "uuid"):
+            path = path.replace(f"<{kind}:{name}>", str(value))
+    return path
+
+
+def _concerns(address, filed, draft):
+    """Return the deposit an address is asked about: the draft where it is filled in, else the filed one."""
+    return (
+        filed
+        if address.endswith(OF_FILED) or address.endswith("recipient_id>") or "deposit_id" not in address
+        else draft
+    )
+
+
+def _kept():
+    """Return what nobody unentitled may change."""
+    tables = (Deposit, Document, Recipient, Access, Signification)
+    return [sorted(map(repr, table.select().tuples())) for table in tables]
+
+
+def test_every_address_is_in_the_table_and_the_table_names_no_other(site):
+    assert set(_rules(site.app)) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_each_address_answers_each_caller_as_the_table_states(world, name):
+    caller, filed, draft = world
+    before, operations = _kept(), make.operations()
+    answers, expected = {}, {}
+    for line, by_caller in EXPECTED.items():
+        method, _, rule = line.partition(" ")
+        deposit = filed if rule.endswith("<uuid:deposit_id>") else _concerns(rule, filed, draft)
+        visitor, wanted = caller(name), by_caller[name]
+        visitor.get("/etude/connexion")
+        if rule.startswith("/static/"):
+            answers[line] = visitor.client.get("/static/look.css", buffered=True).status_code
+        else:
+            data = {"csrf_token": visitor.token} if method == "POST" else None
+            got = visitor.ask(method, _address(rule, deposit), None, data=data)
+            answers[line] = got.location if got.status_code == 303 else got.status_code
+        expected[line] = (
+            f"/etude/depots/{draft.id}/{'pieces' if '/pieces' in rule else 'destinataires'}"
+            if wanted == "."
+            else wanted
+        )
+
+    assert answers == expected
+    if name != "member":
+        assert _kept() == before
+        added = set(make.operations()[len(operations) :])
+        assert added <= {"document.consulted", "document.delivered", "journal.read"}
+
+
+def test_what_is_of_another_deposit_is_not_found_through_ones_own(site, world):
+    caller, filed, draft = world
+    their_office = make.office(site.gateways, "Troisième étude")
+    theirs = make.filed(site.gateways, their_office)
+    their_document, their_recipient = Document.get(Document.deposit == theirs).id, make.first(theirs).id
+    before, member = _kept(), caller("member")
+    member.get("/etude/depots")
+    found = {}
+    for line in EXPECTED:
+        method, _, rule = line.partition(" ")
+        if "document_id" not in rule and "recipient_id" not in rule:
+            continue
+        deposit = _concerns(rule, filed, draft)
+        other = draft if deposit == filed else filed
+        inside = Document.get(Document.deposit == other).id, make.first(other).id
+        for document, recipient in ((their_document, their_recipient), (uuid4(), uuid4()), inside):
+            data = {"csrf_token": member.token, "title": "Autre", "reason": "Au guichet", "signified_on": "2026-11-20"}
+            asked = _address(rule, deposit, document, recipient)
+            found[method, asked] = member.ask(method, asked, None, data=data if method == "POST" else None).status_code
+
+    assert set(found.values()) == {404}, {asked for asked, status in found.items() if status != 404}
+    assert _kept() == before
+
+
+def test_co_debtors_read_the_same_documents_and_nothing_of_each_other(world):
+    caller, filed, _ = world
+    payet, roux = filed.recipients.order_by(Recipient.name)
+    for name, own, other in (("recipient", payet, roux), ("co-debtor", roux, payet)):
+        for path in ("/pieces", "/pieces/1", "/pieces/1/texte"):
+            shown = caller(name).get(path).text
+            assert other.name not in shown
+            assert other.accesses.get().reference not in shown.replace("-", "")
+        assert own.name in caller(name).get("/pieces").text
+
+
+def test_what_one_co_debtor_reads_is_recorded_under_their_own_name(site, world):
+    caller, filed, _ = world
+    caller("co-debtor").get("/pieces/1/fichier")
+    told = [entry for entry in journal.story(filed) if entry.operation == "document.consulted"]
+
+    assert [entry.body["author"]["name"] for entry in told] == ["Béatrice Roux"]
+
+
+def test_a_recipient_of_a_shorter_deposit_reads_no_document_of_a_longer_one(site, world):
+    other = make.filed(site.gateways, make.office(site.gateways, "Quatrième étude"))
+    debtor = site.reading(other)
+
+    debtor.get("/pieces/1")
+    for path in ("/pieces/2", "/pieces/2/fichier", "/pieces/2/texte", "/pieces/2/pages/1.webp"):
+        debtor.get(path, 404)
+
+
+def test_the_search_of_an_office_finds_its_own_deposits_only(world):
+    caller, filed, _ = world
+
+    assert filed.office_reference in caller("member").get("/etude/depots?q=payet").text
+    assert filed.office_reference not in caller("neighbour").get("/etude/depots?q=payet").text
+    assert "Payet" not in caller("neighbour").get("/etude/journal").text
+    assert "Payet" in caller("auditor").get("/etude/journal").text
+
+
+def test_a_cookie_of_one_audience_opens_nothing_of_the_other(site, world):
+    caller, _, _ = world
+    of_member = caller("member").cookie(current.OFFICE)
+    of_recipient = caller("recipient").cookie(current.ACCESS)
+    crossed = site.visitor()
+    crossed.carry(current.ACCESS, of_member)
+    crossed.carry(current.OFFICE, of_recipient)
+
+    assert crossed.get("/pieces", 303).location == HOME
+    assert crossed.get("/etude/depots", 303).location == OFFICE_DOOR
+
+
+def test_a_sign_in_of_one_audience_is_none_of_the_other(site, world):
+    _, filed, _ = world
+    crossed = site.visitor()
+    crossed.carry(current.OFFICE_SIGN_IN, make.begun(site.gateways, make.first(filed)).token)
+
+    crossed.get("/etude/connexion/code", 410)
+    with write():
+        crossed.carry(current.ACCESS, sessions.start(site.gateways.clock.now(), way="password+totp"))
+    crossed.get("/pieces", 303)
+
+
+def test_the_session_of_a_member_who_left_opens_nothing(site, world):
+    caller, _, _ = world
+    member = caller("member")
+    member.get("/etude/depots")
+    from mespieces.models import Member
+
+    Member.update(left_at=site.gateways.clock.now()).execute()
+
+    member.get("/etude/depots", 303)
+
+
+def test_a_draft_is_read_by_no_recipient(site, world):
+    _, _, draft = world
+    with write():
+        deposits.give_reference(site.gateways, make.first(draft))
+
+    site.reading(draft).get("/pieces", 410)
