@@ -88,6 +88,7 @@ def create(runtime: Runtime) -> Flask:
         app.register_blueprint(module.bp)
     _set_hooks(app)
     _set_error_pages(app)
+    _set_failure_pages(app)
     proxies = runtime.settings.trusted_proxies
     if proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
@@ -168,6 +169,7 @@ def _compressed(response: Response) -> Response:
         return response
     response.vary.add("Accept-Encoding")
     if request.accept_encodings["gzip"]:
+        response.close()  # the file that was opened to be sent as it is
         response.direct_passthrough = False
         response.set_data(_gzipped(name))
         response.headers["Content-Encoding"] = "gzip"
@@ -212,11 +214,19 @@ def _set_error_pages(app: Flask) -> None:
                 response.headers[name] = value
         return response
 
+
+def _set_failure_pages(app: Flask) -> None:
     @app.errorhandler(pw.OperationalError)
     @app.errorhandler(pw.InterfaceError)
     def database_gone(error: pw.DatabaseError) -> Response:
+        g.database_gone = True  # the page that says so asks it nothing
         log.error("database gone", extra={"facts": {"request": g.get("request_id", ""), "reason": str(error)[:300]}})
         return _page(503, errors.Unavailable.message, 30)
+
+    @app.errorhandler(pw.DatabaseError)
+    def database_failed(error: pw.DatabaseError) -> Response:
+        # SQLite says no more than DatabaseError of a file that is damaged; what derives from it is a fault of ours.
+        return database_gone(error) if type(error) is pw.DatabaseError else unforeseen(error)
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:

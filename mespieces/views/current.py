@@ -59,7 +59,7 @@ def session() -> Session:
 
 def load_member(_request: Any) -> SignedIn | None:
     """Return the member whose office cookie the request carries, None otherwise (Flask-Login's request loader)."""
-    if request.blueprint != "office":
+    if request.blueprint != "office" or "database_gone" in g:
         return None
     found = sessions.of_member(gateways(), request.cookies.get(OFFICE))
     return SignedIn(found) if found else None

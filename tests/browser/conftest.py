@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from browser.people import Service
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 
 
 @pytest.fixture(scope="session")
 def playwright(chromium: dict[str, Any]) -> Iterator[Playwright]:
     """Start what drives the browser."""
+    expect.set_options(timeout=20_000)  # only what is wrong may fail, not what is slow
     with sync_playwright() as started:
         yield started
 

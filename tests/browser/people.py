@@ -128,6 +128,11 @@ class Person:
         with self.page.expect_navigation():
             self.page.get_by_role("button", name=label, exact=True).click()
 
+    def follow(self, label: str, *, exact: bool = True) -> None:
+        """Follow the link that says `label`, and wait for its page."""
+        with self.page.expect_navigation():
+            self.page.get_by_role("link", name=label, exact=exact).click()
+
     def fill(self, **typed: str) -> None:
         """Type in fields, by their names."""
         for name, text in typed.items():

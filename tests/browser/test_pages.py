@@ -12,8 +12,6 @@ from browser import people
 from browser.people import Person, Service
 from playwright.sync_api import Browser, Page, expect
 
-from mespieces.gateways import samples
-
 MOST_BYTES = 60_000
 LEAST_TARGET = 44
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -68,7 +66,8 @@ def test_the_way_in_is_for_everyone(browser: Browser, demo: Service, known: dict
     with people.visiting(browser, demo) as person:
         page = person.open("/")
         person.fill(reference="W08N-0B87", secret="AAAAA-AAAAA-AAAAA-AAAAA")
-        person.submit("Continuer")
+        with page.expect_navigation():
+            page.locator("#secret").press("Enter")
         expect(page.locator("#secret-error")).to_be_visible()
         look(person, "identification-erreur")
         begin(person, known["recipients"][2])
@@ -97,9 +96,9 @@ def test_an_office_s_pages_are_for_everyone(browser: Browser, demo: Service, off
         clerk.open("/etude/depots?q=introuvable")
         look(clerk, "depots-vide")
         clerk.open("/etude/depots?q=moulin")
-        page.get_by_role("link", name="Au bon moulin SARL / Ma jolie boutique et 2 autres").click()
+        clerk.follow("Au bon moulin SARL / Ma jolie boutique et 2 autres")
         look(clerk, "depot")
-        page.get_by_role("link", name="Alexandre Payet", exact=True).click()
+        clerk.follow("Alexandre Payet")
         look(clerk, "destinataire")
         for path in ("/etude/journal", "/etude/membres"):
             clerk.open(path)
@@ -115,10 +114,10 @@ def test_the_steps_of_a_deposit_are_for_everyone_whatever_is_typed(
         look(clerk, "affaire-erreur")
         open_draft(clerk, creditor=LONG)
         look(clerk, "pieces-vide")
-        send(page, 12)
+        send(page, 6)
         page.get_by_text("Titre, nature et date de la pièce 1", exact=True).click()
         look(clerk, "depot-pieces")
-        page.get_by_role("link", name="Continuer\u00a0: les destinataires").click()
+        clerk.follow("Continuer\u00a0: les destinataires")
         clerk.fill(name=LONG, email="x")
         page.get_by_role("button", name="Ajouter ce destinataire").click()
         expect(page.locator("#email-error")).to_be_visible()
@@ -127,7 +126,7 @@ def test_the_steps_of_a_deposit_are_for_everyone_whatever_is_typed(
         page.get_by_role("button", name="Ajouter ce destinataire").click()
         expect(page.locator("#recipients h3")).to_have_count(1)
         look(clerk, "destinataires")
-        page.get_by_role("link", name="Continuer\u00a0: la vérification").click()
+        clerk.follow("Continuer\u00a0: la vérification")
         look(clerk, "verification")
         clerk.submit("Déposer")
         look(clerk, "depot-long")
@@ -169,11 +168,11 @@ def test_a_recipient_needs_no_javascript(browser: Browser, demo: Service, known:
             told = tell_code(clerk, "Sophie Nguyễn")
         person.fill(code=told)
         person.submit("Ouvrir mes pièces")
-        person.page.get_by_role("link", name="Lire la pièce 2").click()
+        person.follow("Lire la pièce 2")
         assert person.page.locator("img.page").first.bounding_box()["height"] > 100
         answer = person.context.request.get("/pieces/2/pages/1.webp")
         assert answer.body()[8:12] == b"WEBP"
-        person.page.get_by_role("link", name="Lire le texte seul", exact=True).click()
+        person.follow("Lire le texte seul")
         expect(person.page.locator(".text").first).to_contain_text("BL-2026-0131")
         person.submit("Quitter")
         assert person.path() == "/"
@@ -187,17 +186,17 @@ def test_an_office_needs_no_javascript(browser: Browser, demo: Service, office: 
         clerk.submit("Ajouter")
         expect(page.locator("#documents h3")).to_have_count(2)
         clerk.submit("Descendre la pièce 1")
-        expect(page.locator("#documents h3").first).to_contain_text("Pièce numéro 2")
+        expect(page.locator("#documents h3").first).to_contain_text("Document 2")
         clerk.submit("Retirer la pièce 2")
         page.locator("#files").set_input_files([{"name": "x.pdf", "mimeType": "application/pdf", "buffer": b"MZ" * 99}])
         clerk.submit("Ajouter")
         expect(page.get_by_role("alert")).to_contain_text("n’est ni un PDF, ni une image")
-        page.get_by_role("link", name="Continuer\u00a0: les destinataires").click()
+        clerk.follow("Continuer\u00a0: les destinataires")
         clerk.submit("Ajouter ce destinataire")
         expect(page.locator("#name-error")).to_be_visible()
         clerk.fill(name="Jeanne Petit")
         clerk.submit("Ajouter ce destinataire")
-        page.get_by_role("link", name="Continuer\u00a0: la vérification").click()
+        clerk.follow("Continuer\u00a0: la vérification")
         clerk.submit("Déposer")
         expect(page.locator("main .pill").first).to_have_text("Déposé")
 
@@ -295,8 +294,8 @@ def type_mailed_code(person: Person) -> None:
 def tell_code(clerk: Person, name: str) -> str:
     """Return the code that the office tells a recipient by telephone."""
     page = clerk.open("/etude/depots?q=moulin")
-    page.get_by_role("link", name="Au bon moulin SARL / Ma jolie boutique").click()
-    page.get_by_role("link", name=name, exact=True).click()
+    clerk.follow("Au bon moulin SARL / Ma jolie boutique et 2 autres")
+    clerk.follow(name)
     clerk.fill(reason="au téléphone, date de naissance confirmée")
     clerk.submit("Afficher un code")
     return page.locator(".secret").inner_text()
@@ -318,8 +317,7 @@ def send(page: Page, count: int) -> None:
 
 def files(count: int) -> list[Any]:
     """Return small documents, each different."""
-    one = samples.delivery_note()
     return [
-        {"name": f"Pièce numéro {number}.pdf", "mimeType": "application/pdf", "buffer": one + b"\n%" + b"x" * number}
-        for number in range(1, count + 1)
+        {"name": f"{name}.pdf", "mimeType": "application/pdf", "buffer": people.heavy_pdf(name, 10)}
+        for name in (f"Document {number}" for number in range(1, count + 1))
     ]

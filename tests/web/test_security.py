@@ -2,8 +2,10 @@
 
 import gzip
 import html
+import ipaddress
 import logging
 import re
+from io import BytesIO
 
 import make
 import pyotp
@@ -62,7 +64,7 @@ def test_no_form_is_taken_without_the_anti_forgery_field_of_its_own_session(site
             rule
         )  # a filed deposit's documents are refused before the form is read
         assert make.everything() == before, rule
-    assert len(rules) == 18
+    assert len(rules) > 20
 
 
 def test_no_file_is_taken_without_the_anti_forgery_field(site):
@@ -75,7 +77,6 @@ def test_no_file_is_taken_without_the_anti_forgery_field(site):
     raw = {"X-Filename": "a.pdf", "Content-Type": "application/octet-stream"}
     assert victim.ask("POST", at, 400, data=make.pdf(), headers=raw).mimetype == "text/plain"
     victim.ask("POST", at, 400, data=make.pdf(), headers=raw | {"X-CSRFToken": "x"})
-    from io import BytesIO
 
     victim.ask("POST", at, 400, data={"files": [(BytesIO(make.pdf()), "a.pdf")]}, content_type="multipart/form-data")
 
@@ -192,7 +193,6 @@ def test_a_lying_host_reaches_no_link_no_redirect_and_no_mail(site, lie):
 
 
 def test_an_address_told_by_a_proxy_nobody_trusts_is_not_believed(open_site):
-    import ipaddress
 
     near = (ipaddress.ip_network("10.0.0.0/8"),)
     told = {"X-Forwarded-For": "10.1.2.3"}
@@ -263,7 +263,7 @@ def test_nothing_secret_and_nobody_reaches_the_log(site, caplog, read_sheet):
         make.PASSWORD, "mauvais mot de passe", key, secret, secret.replace("-", ""), wrong, wrong.replace("-", ""),
         code, code.replace(" ", ""), f'"{totp}"', sign_in, clerk.cookie(current.OFFICE), debtor.cookie(current.ACCESS), debtor.token, clerk.token,
     }  # fmt: skip
-    ours = "\n".join(r.getMessage() for r in caplog.records if r.name.startswith("mespieces"))
+    ours = "\n".join(str(record.__dict__) for record in caplog.records if record.name.startswith("mespieces"))
 
     assert [word for word in secret_ones if word in caplog.text] == []
     private = (
@@ -277,4 +277,4 @@ def test_nothing_secret_and_nobody_reaches_the_log(site, caplog, read_sheet):
         "NTE-4821",
     )
     assert [word for word in private if word in ours] == []
-    assert '"route": "/pieces/<int:number>/fichier"' in ours
+    assert "/pieces/<int:number>/fichier" in ours

@@ -1,0 +1,31 @@
+"""The office itself: its members, its journal."""
+
+from flask import render_template
+from werkzeug.wrappers import Response as BaseResponse
+
+from mespieces.domain import (
+    journal,
+    offices,
+)
+from mespieces.views import current
+from mespieces.views.office import door
+
+
+@door.bp.get("")
+def home() -> BaseResponse:
+    """Lead to where the member works."""
+    return door.to(".list_deposits" if current.member().role in offices.DEPOSITORS else ".read_journal")
+
+
+@door.bp.get("/membres")
+def list_members() -> str:
+    """Who works here, and with what role."""
+    return render_template("office/members.html", members=offices.members(current.member().office))
+
+
+@door.bp.get("/journal")
+def read_journal() -> str:
+    """The office's newest records; reading them is itself journaled."""
+    office = current.member().office
+    entries = journal.read_office(current.gateways(), office, by=current.author())
+    return render_template("office/journal.html", entries=entries, head=journal.head())

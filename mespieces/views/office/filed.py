@@ -1,0 +1,136 @@
+"""Deposits: their list, and each filed one with its recipients and its story."""
+
+from uuid import UUID
+
+from flask import Response, flash, render_template, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from mespieces.domain import (
+    accesses,
+    codes,
+    consultations,
+    deposits,
+    documents,
+    identification,
+    journal,
+    recipients,
+    sheets,
+    significations,
+)
+from mespieces.errors import Invalid, NotFound
+from mespieces.models import Deposit, Recipient
+from mespieces.views import current, streams
+from mespieces.views.office import door
+
+
+@door.bp.get("/depots")
+def list_deposits() -> str:
+    """The office's deposits, searched and by state."""
+    words, state = request.args.get("q", "")[:200], request.args.get("etat", "")
+    page = min(max(1, request.args.get("page", 1, type=int)), 100_000)
+    now = current.gateways().clock.now()
+    listed, total = deposits.search(current.member().office, words, state, now, page=page)
+    return render_template(
+        "deposits/list.html", listed=listed, total=total, q=words, wanted=state, page=page,
+        last=max(1, -(-total // deposits.PAGE)), state=lambda deposit: deposits.state(deposit, now),
+    )  # fmt: skip
+
+
+@door.bp.get("/depots/<uuid:deposit_id>")
+def show(deposit_id: UUID) -> BaseResponse | str:
+    """A deposit: its documents, its recipients, its story. A draft goes on where it is filled in."""
+    deposit = door.find(deposit_id)
+    if not deposit.filed_at:
+        return door.to(".documents_step", deposit_id=deposit.id)
+    return page_of(deposit)
+
+
+@door.bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/feuillet")
+def print_sheet(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Draw a new secret and give the sheet to annex to the act."""
+    deposit, recipient = door.recipient_of(deposit_id, recipient_id)
+    try:
+        sheet = sheets.issue(
+            current.gateways(), recipient, by=current.author(), member=current.member(),
+            motive=request.form.get("motive", ""),
+        )  # fmt: skip
+    except accesses.MotiveNeeded as error:
+        return _person(deposit, recipient, errors={error.field: str(error)}), 422
+    response = Response(sheet, mimetype="application/pdf")
+    name = f"Feuillet {codes.show(accesses.of(recipient).reference)}.pdf"
+    response.headers["Content-Disposition"] = streams.named(name, inline=True)
+    return response
+
+
+@door.bp.get("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>")
+def person(deposit_id: UUID, recipient_id: UUID) -> str:
+    """One recipient: access, significations, and the code to tell by phone."""
+    return _person(*door.recipient_of(deposit_id, recipient_id))
+
+
+@door.bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/signification")
+def record_signification(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Record when the act was served."""
+    deposit, recipient = door.recipient_of(deposit_id, recipient_id)
+    try:
+        significations.record(
+            current.gateways(), recipient.id, request.form, by=current.author(), member=current.member()
+        )
+    except Invalid as error:
+        return _person(deposit, recipient, typed=request.form, errors={error.field: str(error)}), 422
+    flash("La signification est enregistrée.", "ok")
+    return door.to(".show", deposit_id=deposit.id)
+
+
+@door.bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/canal")
+def reset_way(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Change how a recipient receives codes: a mistyped address, a lost telephone."""
+    deposit, recipient = door.recipient_of(deposit_id, recipient_id)
+    typed = request.form
+    try:
+        identification.reset_way(
+            current.gateways(), recipient, typed.get("email", ""), typed.get("motive", ""),
+            by=current.member(), trace=current.trace(),
+        )  # fmt: skip
+    except Invalid as error:
+        return _person(deposit, recipient, typed=typed, way_errors={error.field: str(error)}), 422
+    flash("La façon de recevoir le code est changée. Les sessions ouvertes sont terminées.", "ok")
+    return door.to(".person", deposit_id=deposit.id, recipient_id=recipient.id)
+
+
+@door.bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/code")
+def tell_code(deposit_id: UUID, recipient_id: UUID) -> str | tuple[str, int]:
+    """Show a code to tell the recipient, by phone or at the counter."""
+    deposit, recipient = door.recipient_of(deposit_id, recipient_id)
+    try:
+        told = identification.tell_code(
+            current.gateways(), recipient, request.form.get("reason", ""), by=current.member(), trace=current.trace()
+        )
+    except Invalid as error:
+        return _person(deposit, recipient, typed=request.form, errors={error.field: str(error)}), 422
+    return _person(deposit, recipient, told=f"{told[:4]} {told[4:]}")
+
+
+def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | None = None) -> str:
+    """Show a filed deposit."""
+    now = current.gateways().clock.now()
+    return render_template(
+        "deposits/show.html", deposit=deposit, state=deposits.state(deposit, now),
+        documents=documents.listed(deposit), recipients=recipients.listed(deposit),
+        accesses=accesses.by_deposit(deposit), significations=significations.latest(deposit),
+        history=consultations.history(deposit), story=journal.story(deposit),
+        lapse=deposits.warning(deposit, now), today=door.today(), typed=typed or {}, errors=errors or {},
+    )  # fmt: skip
+
+
+def _person(deposit: Deposit, recipient: Recipient, **context: object) -> str:
+    access = accesses.by_deposit(deposit).get(recipient.id)
+    if access is None:
+        raise NotFound
+    return render_template(
+        "deposits/person.html", deposit=deposit, recipient=recipient, access=access,
+        signification=significations.latest(deposit).get(recipient.id), manners=significations.MANNERS,
+        waiting=identification.waiting_for_office(current.gateways(), recipient),
+        state=deposits.state(deposit, current.gateways().clock.now()),
+        **{"told": "", "typed": {}, "errors": {}, "way_errors": {}, **context},
+    )  # fmt: skip

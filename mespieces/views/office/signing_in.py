@@ -1,0 +1,77 @@
+"""Members sign in: a password, then the code of their application, enrolled at the first time."""
+
+from flask import Response, render_template, request
+from flask_login import current_user
+from werkzeug.wrappers import Response as BaseResponse
+
+from mespieces.domain import (
+    members,
+    sessions,
+)
+from mespieces.errors import NotFound
+from mespieces.views import current
+from mespieces.views.office import door
+from mespieces.views.sign_in import qr
+
+
+@door.bp.get("/connexion")
+def sign_in() -> str:
+    """Ask for the address and the password."""
+    return render_template("office/sign_in.html", email="", errors={})
+
+
+@door.bp.post("/connexion")
+def begin() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
+    """Check the password, then lead to the code."""
+    email = request.form.get("email", "")
+    found = members.begin(current.gateways(), email, request.form.get("password", "")[:1000], current.trace())
+    if isinstance(found, str):
+        return current.give(door.to(".code"), current.OFFICE_SIGN_IN, found)
+    page = render_template("office/sign_in.html", email=email[:254], errors={"password": str(found)})
+    if isinstance(found, members.Delayed):
+        return page, 429, {"Retry-After": str(found.retry_after)}
+    return page, 422
+
+
+@door.bp.get("/connexion/code")
+def code() -> str:
+    """Ask for the application's code, after enrolling it at the first sign-in."""
+    return _code()
+
+
+@door.bp.post("/connexion/code")
+def confirm() -> BaseResponse | tuple[str, int]:
+    """Check the application's code and open the session."""
+    found = members.confirm(current.gateways(), _token(), request.form.get("code", ""), current.trace())
+    if isinstance(found, members.Delayed):
+        raise found
+    if isinstance(found, members.CodeWrong):
+        if not found.details["left"]:
+            raise members.SignInOver
+        return _code(error=str(found)), 422
+    return current.take(current.give(door.to(".home"), current.OFFICE, found), current.OFFICE_SIGN_IN)
+
+
+@door.bp.get("/connexion/application.svg")
+def application() -> Response:
+    """The enrolment of the member's application, as a QR code."""
+    enrolment = members.enrolment(current.gateways(), members.find(current.gateways(), _token()))
+    if enrolment is None:
+        raise NotFound
+    return qr(enrolment.uri)
+
+
+@door.bp.post("/deconnexion")
+def leave() -> BaseResponse:
+    """End the session on the server."""
+    sessions.end(current.gateways(), current_user.session)
+    return current.take(door.to(".sign_in"), current.OFFICE)
+
+
+def _token() -> str:
+    return request.cookies.get(current.OFFICE_SIGN_IN, "")
+
+
+def _code(error: str = "") -> str:
+    sign_in = members.find(current.gateways(), _token())
+    return render_template("office/code.html", error=error, enrolment=members.enrolment(current.gateways(), sign_in))
