@@ -21,8 +21,10 @@ from mespieces.domain import (
     journal,
     members,
     offices,
+    one_time_codes,
     recipients,
     significations,
+    ways,
 )
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways, disk, keys, samples
@@ -274,14 +276,14 @@ def _identify(
     """Identify as the recipient does; the code spent is one of days ago, so that none of today's is."""
     begun = identification.begin(gateways, told["reference"], told["secret"], PHONE)
     assert isinstance(begun, identification.Begun)  # noqa: S101 — the secret was drawn a moment ago
-    chosen = identification.choose(gateways, begun.token, way, "")
+    chosen = ways.choose(gateways, begun.token, way, "")
     clock.advance(timedelta(minutes=2))
-    enrolment = identification.enrolment(gateways, chosen)
+    enrolment = ways.enrolment(gateways, chosen)
     if enrolment:
         code = pyotp.TOTP(enrolment.key).at(clock.now())
     else:
         by_phone = "Appel de la destinataire, qui a donné son nom et la référence de l’acte"
-        code = identification.tell_code(gateways, recipient, by_phone, by=member, trace=PHONE)
+        code = one_time_codes.tell(gateways, recipient, by_phone, by=member, trace=PHONE)
     session = identification.confirm(gateways, begun.token, code, PHONE)
     assert isinstance(session, str)  # noqa: S101 — the code was just made
     return {"totp_secret": enrolment.key} if enrolment else {}

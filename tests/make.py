@@ -15,7 +15,19 @@ import pikepdf
 import pyotp
 
 from mespieces import models
-from mespieces.domain import accesses, deposits, documents, identification, journal, offices, recipients, sessions
+from mespieces.domain import (
+    accesses,
+    deposits,
+    documents,
+    identification,
+    journal,
+    offices,
+    one_time_codes,
+    recipients,
+    sessions,
+    sign_ins,
+    ways,
+)
 from mespieces.gateways import Gateways
 from mespieces.models import (
     Access,
@@ -146,24 +158,24 @@ def begun(gateways: Gateways, who: Recipient, motive: str = "") -> identificatio
 def waiting(gateways: Gateways, who: Recipient, way: str) -> tuple[str, str]:
     """Bring the recipient to the code step by `way`: return the sign-in's token and the right code."""
     token = begun(gateways, who).token
-    identification.choose(gateways, token, way, "payet@example.fr" if way == "email" else "")
+    ways.choose(gateways, token, way, "payet@example.fr" if way == "email" else "")
     return token, awaited(gateways, token)
 
 
 def awaited(gateways: Gateways, token: str) -> str:
     """Have a code made for a sign-in, as its way has it, and return the code."""
-    sign_in = identification.find(gateways, token)
+    sign_in = sign_ins.find(gateways, token)
     if sign_in.way == "app":
         return application(gateways, token).at(gateways.clock.now())
     if sign_in.way == "email":
-        return identification.code(gateways, identification.send_code(gateways, token))
+        return one_time_codes.code(gateways, one_time_codes.send(gateways, token))
     teller = Member.select().first() or member(gateways, sign_in.access.recipient.deposit.office)
-    return identification.tell_code(gateways, sign_in.access.recipient, "Au téléphone", by=teller, trace=TRACE)
+    return one_time_codes.tell(gateways, sign_in.access.recipient, "Au téléphone", by=teller, trace=TRACE)
 
 
 def application(gateways: Gateways, token: str) -> pyotp.TOTP:
     """Return the recipient's application, enrolled by the sign-in."""
-    shown = identification.enrolment(gateways, identification.find(gateways, token))
+    shown = ways.enrolment(gateways, sign_ins.find(gateways, token))
     assert shown is not None
     return pyotp.TOTP(shown.key)
 
@@ -243,7 +255,7 @@ _PROCESS = """
 import sys
 from datetime import datetime
 from mespieces import config, models, runtime
-from mespieces.domain import consultations, deposits, identification, journal, members, notices, outbox, retention
+from mespieces.domain import consultations, deposits, identification, journal, members, notices, outbox, retention, sign_ins
 from mespieces.gateways.clock import ManualClock
 names = ("DATA", "DATABASE_URL", "STORAGE_URL", "MAIL_URL", "PUBLIC_URL")
 settings = config.read({"MESPIECES_" + name: value for name, value in zip(names, sys.argv[1:6])})

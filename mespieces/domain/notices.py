@@ -7,7 +7,7 @@ log, size and root, so that the head leaves the building.
 from collections.abc import Callable
 from email.message import EmailMessage
 
-from mespieces.domain import checkpoints, codes, identification
+from mespieces.domain import checkpoints, codes, one_time_codes
 from mespieces.gateways import Gateways, mail
 from mespieces.models import Access, Deposit, Message
 
@@ -35,10 +35,10 @@ def compose(gateways: Gateways, message: Message) -> EmailMessage | None:
 
 def _code(gateways: Gateways, message: Message) -> Text | None:
     sign_in, now = message.sign_in, gateways.clock.now()
-    expired = sign_in.code_issued_at is None or now - sign_in.code_issued_at >= identification.CODE_LASTS
+    expired = sign_in.code_issued_at is None or now - sign_in.code_issued_at >= one_time_codes.CODE_LASTS
     if sign_in.closed_at or expired or not sign_in.email:
         return None
-    digits = identification.code(gateways, sign_in)
+    digits = one_time_codes.code(gateways, sign_in)
     office = message.recipient.deposit.office
     reference = codes.show(Access.get_by_id(sign_in.access_id).reference)
     return (

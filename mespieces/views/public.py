@@ -3,7 +3,7 @@
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import codes, identification, offices
+from mespieces.domain import codes, identification, offices, one_time_codes, sign_ins, ways
 from mespieces.errors import Invalid
 from mespieces.gateways import Gateways
 from mespieces.views import current
@@ -69,10 +69,10 @@ def _well_formed(typed: str) -> str:
 
 
 def _next_step(gateways: Gateways, token: str) -> BaseResponse:
-    sign_in = identification.find(gateways, token)
-    if identification.ways_open(gateways, sign_in):
+    sign_in = sign_ins.find(gateways, token)
+    if ways.open_to(gateways, sign_in):
         return redirect(url_for("sign_in.channel"), 303)
-    identification.send_code(gateways, token)
+    one_time_codes.send(gateways, token)
     return redirect(url_for("sign_in.code"), 303)
 
 

@@ -6,7 +6,7 @@ import segno
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import identification
+from mespieces.domain import identification, one_time_codes, sign_ins, ways
 from mespieces.errors import Invalid, NotFound
 from mespieces.models import SignIn
 from mespieces.views import current
@@ -18,7 +18,7 @@ bp = Blueprint("sign_in", __name__, url_prefix="/consulter")
 def channel() -> BaseResponse | str:
     """Offer the ways to receive a code; a bound one leads straight to the code."""
     sign_in = _sign_in()
-    if not identification.ways_open(current.gateways(), sign_in):
+    if not ways.open_to(current.gateways(), sign_in):
         return redirect(url_for(".code"), 303)
     return _channel(sign_in)
 
@@ -28,12 +28,12 @@ def choose() -> BaseResponse | tuple[str, int]:
     """Remember the way chosen and have the code sent where it is sent."""
     way, email = request.form.get("channel", ""), request.form.get("email", "")
     try:
-        identification.choose(current.gateways(), _token(), way, email)
+        ways.choose(current.gateways(), _token(), way, email)
     except Invalid as error:
         return _channel(_sign_in(), chosen=way, email=email[:254], errors={error.field: str(error)}), 422
     if way == "act":
         return _enter(identification.act_alone(current.gateways(), _token(), current.trace()))
-    identification.send_code(current.gateways(), _token())
+    one_time_codes.send(current.gateways(), _token())
     return redirect(url_for(".code"), 303)
 
 
@@ -41,7 +41,7 @@ def choose() -> BaseResponse | tuple[str, int]:
 def code() -> BaseResponse | str:
     """Ask for the one-time code."""
     sign_in = _sign_in()
-    if identification.way_bound(sign_in) == "act":
+    if sign_ins.way_bound(sign_in) == "act":
         return render_template("sign_in/act.html", **_context(sign_in))
     if not sign_in.way:
         return redirect(url_for(".channel"), 303)
@@ -52,14 +52,14 @@ def code() -> BaseResponse | str:
 def confirm() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Check the one-time code and open the session."""
     sign_in = _sign_in()
-    if identification.way_bound(sign_in) == "act":
+    if sign_ins.way_bound(sign_in) == "act":
         return _enter(identification.act_alone(current.gateways(), _token(), current.trace()))
     found = identification.confirm(current.gateways(), _token(), request.form.get("code", ""), current.trace())
-    if isinstance(found, identification.CodesExhausted):
+    if isinstance(found, one_time_codes.CodesExhausted):
         raise found
     if isinstance(found, identification.CodeWrong):
         if not found.details["left"]:
-            raise identification.SignInOver
+            raise sign_ins.SignInOver
         return _code(sign_in, error=str(found)), 422
     return _enter(found)
 
@@ -67,14 +67,14 @@ def confirm() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]
 @bp.post("/code/renvoyer")
 def resend() -> BaseResponse:
     """Send another code; what was counted stays counted."""
-    identification.send_code(current.gateways(), _token(), again=True)
+    one_time_codes.send(current.gateways(), _token(), again=True)
     return redirect(url_for(".code", renvoye=1), 303)
 
 
 @bp.get("/application.svg")
 def application() -> Response:
     """The enrolment of an authenticator application, as a QR code."""
-    enrolment = identification.enrolment(current.gateways(), _sign_in())
+    enrolment = ways.enrolment(current.gateways(), _sign_in())
     if enrolment is None:
         raise NotFound
     return qr(enrolment.uri)
@@ -92,12 +92,12 @@ def _token() -> str:
 
 
 def _sign_in() -> SignIn:
-    return identification.find(current.gateways(), _token())
+    return sign_ins.find(current.gateways(), _token())
 
 
 def _channel(sign_in: SignIn, **context: object) -> str:
-    ways = identification.ways_open(current.gateways(), sign_in)
-    known = {"chosen": sign_in.way, "email": sign_in.email, "errors": {}, "ways": ways}
+    offered = ways.open_to(current.gateways(), sign_in)
+    known = {"chosen": sign_in.way, "email": sign_in.email, "errors": {}, "ways": offered}
     return render_template("sign_in/channel.html", **{**known, **context}, **_context(sign_in))
 
 
@@ -107,8 +107,8 @@ def _code(sign_in: SignIn, error: str = "") -> str:
         error=error,
         way=sign_in.way,
         masked=_masked(sign_in.email),
-        enrolment=identification.enrolment(current.gateways(), sign_in),
-        bound=bool(identification.way_bound(sign_in)),
+        enrolment=ways.enrolment(current.gateways(), sign_in),
+        bound=bool(sign_ins.way_bound(sign_in)),
         resent="renvoye" in request.args,
         **_context(sign_in),
     )

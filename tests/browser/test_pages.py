@@ -91,7 +91,7 @@ def test_a_recipient_s_pages_are_for_everyone(browser: Browser, demo: Service, d
 
 def test_an_office_s_pages_are_for_everyone(browser: Browser, demo: Service, office: Any) -> None:
     with people.visiting(browser, demo, storage_state=office) as clerk:
-        page = clerk.open("/etude/depots")
+        clerk.open("/etude/depots")
         look(clerk, "depots")
         clerk.open("/etude/depots?q=introuvable")
         look(clerk, "depots-vide")

@@ -10,7 +10,16 @@ import pyotp
 import pytest
 
 from mespieces import demo, models, runtime
-from mespieces.domain import checkpoints, clockwork, deposits, identification, journal, members
+from mespieces.domain import (
+    checkpoints,
+    clockwork,
+    deposits,
+    identification,
+    journal,
+    members,
+    one_time_codes,
+    sign_ins,
+)
 from mespieces.gateways import preview
 from mespieces.models import Deposit, Document, JournalRecord, Member, Office, Recipient
 
@@ -85,20 +94,20 @@ def test_the_recipient_with_an_application_signs_in_at_once(gateways, known):
 def test_the_recipient_with_an_address_receives_a_code(gateways, known):
     row = by_channel(known, "email")
     waiting = begun(gateways, row)
-    assert identification.way_bound(waiting.sign_in) == "email"
+    assert sign_ins.way_bound(waiting.sign_in) == "email"
 
-    sign_in = identification.send_code(gateways, waiting.token)
+    sign_in = one_time_codes.send(gateways, waiting.token)
 
     assert sign_in.email == row["email"]
-    code = identification.code(gateways, sign_in)
+    code = one_time_codes.code(gateways, sign_in)
     assert isinstance(identification.confirm(gateways, waiting.token, code, TRACE), str)
 
 
 def test_the_office_tells_a_code_to_the_recipient_who_calls(gateways, known):
     waiting = begun(gateways, by_channel(known, "office"))
-    assert identification.way_bound(waiting.sign_in) == "office"
+    assert sign_ins.way_bound(waiting.sign_in) == "office"
 
-    code = identification.tell_code(
+    code = one_time_codes.tell(
         gateways, waiting.sign_in.access.recipient, "Appel", by=Member.get(), trace=journal.NO_TRACE
     )
 

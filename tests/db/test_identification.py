@@ -7,8 +7,21 @@ import make
 import pyotp
 import pytest
 
-from mespieces.domain import accesses, codes, deposits, identification, journal, outbox, sessions, throttle
-from mespieces.domain.identification import CodesExhausted, CodeWrong, Delayed, Wrong
+from mespieces.domain import (
+    accesses,
+    codes,
+    deposits,
+    identification,
+    journal,
+    one_time_codes,
+    outbox,
+    sessions,
+    sign_ins,
+    throttle,
+    ways,
+)
+from mespieces.domain.identification import CodeWrong, Delayed, Wrong
+from mespieces.domain.one_time_codes import CodesExhausted
 from mespieces.models import Access, CodeKey, Deposit, Message, Recipient, Session, SignIn
 
 ELSEWHERE = journal.Trace("203.0.113.9", "Autre")
@@ -60,13 +73,13 @@ def test_the_way_once_bound_is_the_only_one(gateways, recipient, way):
     make.identified(gateways, recipient, way)
     token = make.begun(gateways, recipient, "Perdu").token
 
-    assert identification.ways_open(gateways, identification.find(gateways, token)) == ()
+    assert ways.open_to(gateways, sign_ins.find(gateways, token)) == ()
     for other in ("app", "email", "office", "act"):
-        with pytest.raises(identification.WayUnknown):
-            identification.choose(gateways, token, other, "autre@example.fr")
-    with pytest.raises(identification.WayUnknown):
+        with pytest.raises(ways.WayUnknown):
+            ways.choose(gateways, token, other, "autre@example.fr")
+    with pytest.raises(ways.WayUnknown):
         identification.act_alone(gateways, token, make.TRACE)
-    assert identification.find(gateways, token).way == way
+    assert sign_ins.find(gateways, token).way == way
 
 
 def test_an_address_the_office_entered_is_the_way_from_the_start(gateways):
@@ -76,8 +89,8 @@ def test_an_address_the_office_entered_is_the_way_from_the_start(gateways):
     deposits.file(gateways, deposit.id, by=journal.OPERATOR)
     token = make.begun(gateways, recipient).token
 
-    sign_in = identification.find(gateways, token)
-    assert (identification.way_bound(sign_in), sign_in.email) == ("email", "payet@example.fr")
+    sign_in = sign_ins.find(gateways, token)
+    assert (sign_ins.way_bound(sign_in), sign_in.email) == ("email", "payet@example.fr")
     session = identification.confirm(gateways, token, make.awaited(gateways, token), make.TRACE)
 
     assert sessions.of_recipient(gateways, session).way == "act+email"
@@ -92,17 +105,17 @@ def test_a_waived_second_step_opens_with_the_act_alone(gateways, recipient):
 def test_the_act_alone_opens_nothing_unless_somebody_allowed_it(gateways, recipient):
     token = make.begun(gateways, recipient).token
 
-    assert identification.ways_open(gateways, identification.find(gateways, token)) == ("email", "app", "office")
-    with pytest.raises(identification.WayUnknown):
+    assert ways.open_to(gateways, sign_ins.find(gateways, token)) == ("email", "app", "office")
+    with pytest.raises(ways.WayUnknown):
         identification.act_alone(gateways, token, make.TRACE)
     assert Session.select().count() == 0
 
 
 def test_a_mistyped_address_can_be_corrected_until_a_first_code_is_right(gateways, recipient):
     token = make.begun(gateways, recipient).token
-    identification.choose(gateways, token, "email", "payte@example.fr")
+    ways.choose(gateways, token, "email", "payte@example.fr")
     first = make.awaited(gateways, token)
-    identification.choose(gateways, token, "email", "payet@example.fr")
+    ways.choose(gateways, token, "email", "payet@example.fr")
     assert Recipient.get_by_id(recipient.id).way == ""
 
     assert isinstance(identification.confirm(gateways, token, first, make.TRACE), CodeWrong)
@@ -116,13 +129,13 @@ def test_a_mistyped_address_can_be_corrected_until_a_first_code_is_right(gateway
 def test_a_choice_made_before_another_sign_in_bound_a_way_is_over(gateways, recipient, way):
     access, secret = make.issued(gateways, recipient)
     early = begin(gateways, access, secret).token
-    identification.choose(gateways, early, way, "intrus@example.fr" if way == "email" else "")
+    ways.choose(gateways, early, way, "intrus@example.fr" if way == "email" else "")
     code = make.awaited(gateways, early)
     other = begin(gateways, access, secret).token
-    identification.choose(gateways, other, "email", "payet@example.fr")
+    ways.choose(gateways, other, "email", "payet@example.fr")
     assert isinstance(identification.confirm(gateways, other, make.awaited(gateways, other), make.TRACE), str)
 
-    with pytest.raises(identification.SignInOver):
+    with pytest.raises(sign_ins.SignInOver):
         identification.confirm(gateways, early, code, ELSEWHERE)
     bound = Recipient.get_by_id(recipient.id)
     assert (bound.way, bound.email) == ("email", "payet@example.fr")
@@ -137,7 +150,7 @@ def test_a_code_serves_once(gateways, recipient, way):
     token, code = make.waiting(gateways, recipient, way)
     assert isinstance(identification.confirm(gateways, token, code, make.TRACE), str)
 
-    with pytest.raises(identification.SignInOver):
+    with pytest.raises(sign_ins.SignInOver):
         identification.confirm(gateways, token, code, make.TRACE)
     again = make.begun(gateways, recipient, "Perdu").token
     assert isinstance(identification.confirm(gateways, again, code, make.TRACE), CodeWrong)
@@ -150,7 +163,7 @@ def test_two_threads_that_post_one_code_get_one_session(gateways, recipient):
     results = make.threads(4, lambda: identification.confirm(gateways, token, code, make.TRACE))
 
     assert len([result for result in results if isinstance(result, str)]) == 1
-    assert sum(isinstance(result, identification.SignInOver) for result in results) == 3
+    assert sum(isinstance(result, sign_ins.SignInOver) for result in results) == 3
     assert Session.select().count() == 1
     assert make.count("recipient.identified") == 1
 
@@ -163,7 +176,7 @@ def test_two_processes_that_post_one_code_get_one_session(gateways, recipient):
         2,
         "try:\n"
         "    print(type(identification.confirm(gateways, arguments[0], arguments[1], journal.NO_TRACE)).__name__)\n"
-        "except identification.SignInOver:\n"
+        "except sign_ins.SignInOver:\n"
         "    print('over')",
         token,
         code,
@@ -204,17 +217,17 @@ def test_after_five_tries_the_right_code_no_longer_serves(gateways, recipient):
     left = [identification.confirm(gateways, token, wrong(code), make.TRACE).details["left"] for _ in range(5)]
 
     assert left == [4, 3, 2, 1, 0]
-    with pytest.raises(identification.SignInOver):
+    with pytest.raises(sign_ins.SignInOver):
         identification.confirm(gateways, token, code, make.TRACE)
 
 
 def test_asking_again_gives_another_code_and_keeps_the_counts(gateways, recipient):
     token, code = make.waiting(gateways, recipient, "email")
     identification.confirm(gateways, token, wrong(code), make.TRACE)
-    with pytest.raises(identification.TooSoon):
-        identification.send_code(gateways, token, again=True)
+    with pytest.raises(one_time_codes.TooSoon):
+        one_time_codes.send(gateways, token, again=True)
     minutes(gateways, 1)
-    again = identification.code(gateways, identification.send_code(gateways, token, again=True))
+    again = one_time_codes.code(gateways, one_time_codes.send(gateways, token, again=True))
 
     assert again != code
     refused = identification.confirm(gateways, token, code, make.TRACE)
@@ -225,21 +238,21 @@ def test_asking_again_gives_another_code_and_keeps_the_counts(gateways, recipien
 def test_choosing_another_way_keeps_the_counts(gateways, recipient):
     token, code = make.waiting(gateways, recipient, "email")
     identification.confirm(gateways, token, wrong(code), make.TRACE)
-    identification.choose(gateways, token, "office", "")
+    ways.choose(gateways, token, "office", "")
 
     assert identification.confirm(gateways, token, WRONG, make.TRACE).details["left"] == 3
 
 
 def test_a_code_on_its_way_is_not_sent_twice_and_five_are_enough(gateways, recipient):
     token, _ = make.waiting(gateways, recipient, "email")
-    identification.send_code(gateways, token)
+    one_time_codes.send(gateways, token)
     assert make.count("code.issued") == 1
     for _ in range(4):
         minutes(gateways, 1)
-        identification.send_code(gateways, token, again=True)
+        one_time_codes.send(gateways, token, again=True)
     minutes(gateways, 1)
     with pytest.raises(CodesExhausted):
-        identification.send_code(gateways, token, again=True)
+        one_time_codes.send(gateways, token, again=True)
 
     assert make.count("code.issued") == Message.select().count() == 5
 
@@ -248,25 +261,25 @@ def test_twenty_five_wrong_codes_a_day_are_enough_however_often_one_begins(gatew
     access, secret = make.issued(gateways, recipient)
     for _ in range(5):
         token = begin(gateways, access, secret).token
-        identification.choose(gateways, token, "office", "")
+        ways.choose(gateways, token, "office", "")
         for _ in range(5):
             assert isinstance(identification.confirm(gateways, token, WRONG, make.TRACE), CodeWrong)
     token = begin(gateways, access, secret).token
-    identification.choose(gateways, token, "office", "")
+    ways.choose(gateways, token, "office", "")
     code = make.awaited(gateways, token)
 
     assert isinstance(identification.confirm(gateways, token, code, make.TRACE), CodesExhausted)
     assert Session.select().count() == 0
     gateways.clock.advance(timedelta(days=1))
     token = begin(gateways, access, secret).token
-    identification.choose(gateways, token, "office", "")
+    ways.choose(gateways, token, "office", "")
     assert isinstance(identification.confirm(gateways, token, make.awaited(gateways, token), make.TRACE), str)
 
 
 def test_each_step_of_an_application_serves_once_and_one_around_is_accepted(gateways, recipient):
     access, secret = make.issued(gateways, recipient)
     token = begin(gateways, access, secret).token
-    identification.choose(gateways, token, "app", "")
+    ways.choose(gateways, token, "app", "")
     app, now = make.application(gateways, token), gateways.clock.now
 
     def enter(code):
@@ -284,15 +297,15 @@ def test_each_step_of_an_application_serves_once_and_one_around_is_accepted(gate
 
 def test_an_application_is_shown_its_key_only_while_it_is_enrolled(gateways, recipient):
     token = make.begun(gateways, recipient).token
-    assert identification.enrolment(gateways, identification.find(gateways, token)) is None
-    identification.choose(gateways, token, "app", "")
-    shown = identification.enrolment(gateways, identification.find(gateways, token))
+    assert ways.enrolment(gateways, sign_ins.find(gateways, token)) is None
+    ways.choose(gateways, token, "app", "")
+    shown = ways.enrolment(gateways, sign_ins.find(gateways, token))
 
     assert pyotp.parse_uri(shown.uri).secret == shown.key
     assert shown.key not in make.everything()
     identification.confirm(gateways, token, make.application(gateways, token).at(gateways.clock.now()), make.TRACE)
     again = make.begun(gateways, recipient, "Perdu").token
-    assert identification.enrolment(gateways, identification.find(gateways, again)) is None
+    assert ways.enrolment(gateways, sign_ins.find(gateways, again)) is None
     assert CodeKey.select().count() == 1
 
 
@@ -300,12 +313,12 @@ def test_the_office_tells_a_code_only_to_who_waits_for_it_and_says_why(gateways,
     teller = make.member(gateways, deposit.office)
 
     def tell(reason="Au téléphone"):
-        return identification.tell_code(gateways, recipient, reason, by=teller, trace=make.TRACE)
+        return one_time_codes.tell(gateways, recipient, reason, by=teller, trace=make.TRACE)
 
-    with pytest.raises(identification.NobodyWaiting):
+    with pytest.raises(one_time_codes.NobodyWaiting):
         tell()
     token = make.begun(gateways, recipient).token
-    identification.choose(gateways, token, "office", "")
+    ways.choose(gateways, token, "office", "")
     with pytest.raises(identification.text.Needed):
         tell("  ")
     code = tell()
@@ -325,8 +338,8 @@ def test_a_sign_in_lasts_half_an_hour_and_an_invented_one_opens_nothing(gateways
     minutes(gateways, 30)
 
     for unknown in (token, "x", "", None):
-        with pytest.raises(identification.SignInOver):
-            identification.find(gateways, unknown)
+        with pytest.raises(sign_ins.SignInOver):
+            sign_ins.find(gateways, unknown)
 
 
 def test_a_way_without_an_address_or_invented_is_refused(gateways, recipient):
@@ -334,8 +347,8 @@ def test_a_way_without_an_address_or_invented_is_refused(gateways, recipient):
 
     for way, email in [("email", "payet"), ("email", ""), ("sms", ""), ("act", ""), ("", "")]:
         with pytest.raises(identification.Invalid):
-            identification.choose(gateways, token, way, email)
-    assert identification.find(gateways, token).way == ""
+            ways.choose(gateways, token, way, email)
+    assert sign_ins.find(gateways, token).way == ""
 
 
 # A new sheet
@@ -344,7 +357,7 @@ def test_a_way_without_an_address_or_invented_is_refused(gateways, recipient):
 def test_a_new_sheet_ends_the_old_secret_its_sign_ins_and_its_sessions(gateways, recipient):
     access, secret = make.issued(gateways, recipient)
     reading = begin(gateways, access, secret).token
-    identification.choose(gateways, reading, "email", "payet@example.fr")
+    ways.choose(gateways, reading, "email", "payet@example.fr")
     session = identification.confirm(gateways, reading, make.awaited(gateways, reading), make.TRACE)
     waiting = begin(gateways, access, secret).token
 
@@ -352,8 +365,8 @@ def test_a_new_sheet_ends_the_old_secret_its_sign_ins_and_its_sessions(gateways,
 
     assert isinstance(begin(gateways, access, secret), Wrong)
     assert sessions.of_recipient(gateways, session) is None
-    with pytest.raises(identification.SignInOver):
-        identification.find(gateways, waiting)
+    with pytest.raises(sign_ins.SignInOver):
+        sign_ins.find(gateways, waiting)
     assert isinstance(begin(gateways, access, fresh), identification.Begun)
 
 

@@ -6,7 +6,7 @@ import make
 import pyotp
 import pytest
 
-from mespieces.domain import identification, journal, members, offices, sessions
+from mespieces.domain import journal, members, offices, sessions, sign_ins
 from mespieces.errors import Invalid
 from mespieces.models import Member, Session, SignIn
 
@@ -195,6 +195,6 @@ def test_an_office_is_found_by_its_name_whatever_the_case(gateways):
 
 def test_a_members_sign_in_and_a_recipients_never_mix(gateways, member):
     token = begin(gateways)
-    with pytest.raises(identification.SignInOver):
-        identification.find(gateways, token)
+    with pytest.raises(sign_ins.SignInOver):
+        sign_ins.find(gateways, token)
     assert SignIn.select().count() == 1

@@ -7,7 +7,7 @@ import make
 import pytest
 
 from mespieces import models
-from mespieces.domain import checkpoints, identification, notices, outbox
+from mespieces.domain import checkpoints, identification, notices, outbox, ways
 from mespieces.gateways.mail import MailDeferred, MailRefused
 from mespieces.models import Message
 
@@ -142,7 +142,7 @@ def test_a_code_that_expired_is_not_sent(gateways, recipient, late):
 
 def test_a_code_no_longer_wanted_is_not_sent(gateways, recipient):
     token, _ = make.waiting(gateways, recipient, "email")
-    identification.choose(gateways, token, "office", "")
+    ways.choose(gateways, token, "office", "")
     token, _ = make.waiting(gateways, recipient, "email")
     make.issued(gateways, recipient)
 

@@ -3,13 +3,13 @@
 import make
 import pytest
 
-from mespieces.domain import identification, journal, notices, outbox, text
+from mespieces.domain import identification, journal, notices, one_time_codes, outbox, sign_ins, text, ways
 from mespieces.models import CodeKey, Recipient
 
 
 def reset(gateways, recipient, email="", motive="Adresse mal saisie"):
     teller = make.member(gateways, recipient.deposit.office)
-    identification.reset_way(gateways, recipient, email, motive, by=teller, trace=make.TRACE)
+    ways.reset(gateways, recipient, email, motive, by=teller, trace=make.TRACE)
 
 
 def test_a_recipient_whose_telephone_is_lost_may_choose_again(gateways):
@@ -22,7 +22,7 @@ def test_a_recipient_whose_telephone_is_lost_may_choose_again(gateways):
     assert CodeKey.select().count() == 0
     assert type(session).get().ended_at is not None
     begun = make.begun(gateways, recipient, motive="Téléphone perdu")
-    assert identification.ways_open(gateways, identification.find(gateways, begun.token)) == identification.WAYS
+    assert ways.open_to(gateways, sign_ins.find(gateways, begun.token)) == ways.WAYS
 
 
 def test_the_former_address_is_told_and_codes_go_to_the_new_one(gateways):
@@ -35,7 +35,7 @@ def test_the_former_address_is_told_and_codes_go_to_the_new_one(gateways):
     told = gateways.mail.sent[-1]
     assert told["To"] == "payet@example.fr"
     begun = make.begun(gateways, Recipient.get(), motive="Adresse changée")
-    sign_in = identification.send_code(gateways, begun.token)
+    sign_in = one_time_codes.send(gateways, begun.token)
     assert (sign_in.way, sign_in.email) == ("email", "neuve@example.fr")
 
 
@@ -45,7 +45,7 @@ def test_a_sign_in_with_the_former_way_is_over(gateways):
 
     reset(gateways, recipient)
 
-    with pytest.raises(identification.SignInOver):
+    with pytest.raises(sign_ins.SignInOver):
         identification.confirm(gateways, token, code, make.TRACE)
 
 

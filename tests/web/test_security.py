@@ -44,26 +44,23 @@ def _filled(rule, deposit):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("forgery", ["none", "of another session", "nonsense"])
-def test_no_form_is_taken_without_the_anti_forgery_field_of_its_own_session(site, forgery):
+def test_no_form_is_taken_without_the_anti_forgery_field_of_its_own_session(site):
     marchand = make.member(site.gateways)
     deposit = make.filed(site.gateways, marchand.office)
     other = site.visitor()
     other.get("/")
-    token = {"none": {}, "of another session": {"csrf_token": other.token}, "nonsense": {"csrf_token": "x"}}[forgery]
     rules = _post_rules(site.app)
     for rule in rules:
         victim = _somebody_for(site, deposit, marchand, rule.rule)
         victim.get("/")
         path, form = _filled(rule.rule, deposit)
         before = make.everything()
+        for token in ({}, {"csrf_token": other.token}, {"csrf_token": "x"}):
+            refused = victim.ask("POST", path, None, data=form | token)
 
-        refused = victim.ask("POST", path, 400 if "/pieces" not in rule.rule else None, data=form | token)
-
-        assert refused.status_code in {400, 409}, (
-            rule
-        )  # a filed deposit's documents are refused before the form is read
-        assert make.everything() == before, rule
+            # A filed deposit takes no file: that is known before the form is read.
+            assert refused.status_code == (409 if rule.endpoint == "office.add_documents" else 400), rule
+            assert make.everything() == before, rule
     assert len(rules) > 20
 
 
@@ -168,10 +165,9 @@ def test_signing_out_ends_on_the_server(site):
     assert Session.select().where(Session.ended_at.is_null()).count() == 0
 
 
-@pytest.mark.parametrize("lie", ["evil.example", "evil.example:8443", "pieces.example.fr.evil.example"])
-def test_a_lying_host_reaches_no_link_no_redirect_and_no_mail(site, lie):
+def test_a_lying_host_reaches_no_link_no_redirect_and_no_mail(site):
     access, secret = make.issued(site.gateways, make.first(make.filed(site.gateways)))
-    debtor, base = site.visitor(), f"https://{lie}"
+    debtor, base = site.visitor(), "https://evil.example:8443"
     lies = {
         "Referer": base + "/",
         "X-Forwarded-Host": "evil.example",

@@ -194,7 +194,7 @@ def _documents(deposit: Deposit, errors: dict[str, str] | None = None) -> str:
 def recipients_page(deposit: Deposit, typed: object = None, errors: dict[str, str] | None = None) -> str:
     """Show the recipients of a draft, whole or as the fragment htmx asked for."""
     return render_template(
-        "deposits/recipients_page.html" if current.asked().htmx else "deposits/recipients.html",
+        "deposits/_recipients.html" if current.asked().htmx else "deposits/recipients.html",
         deposit=deposit, recipients=recipients.listed(deposit), typed=typed or {}, errors=errors or {}, step=3,
     )  # fmt: skip
 

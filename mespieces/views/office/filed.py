@@ -11,11 +11,12 @@ from mespieces.domain import (
     consultations,
     deposits,
     documents,
-    identification,
     journal,
+    one_time_codes,
     recipients,
     sheets,
     significations,
+    ways,
 )
 from mespieces.errors import Invalid, NotFound
 from mespieces.models import Deposit, Recipient
@@ -88,7 +89,7 @@ def reset_way(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[str,
     deposit, recipient = door.recipient_of(deposit_id, recipient_id)
     typed = request.form
     try:
-        identification.reset_way(
+        ways.reset(
             current.gateways(), recipient, typed.get("email", ""), typed.get("motive", ""),
             by=current.member(), trace=current.trace(),
         )  # fmt: skip
@@ -103,7 +104,7 @@ def tell_code(deposit_id: UUID, recipient_id: UUID) -> str | tuple[str, int]:
     """Show a code to tell the recipient, by phone or at the counter."""
     deposit, recipient = door.recipient_of(deposit_id, recipient_id)
     try:
-        told = identification.tell_code(
+        told = one_time_codes.tell(
             current.gateways(), recipient, request.form.get("reason", ""), by=current.member(), trace=current.trace()
         )
     except Invalid as error:
@@ -130,7 +131,7 @@ def _person(deposit: Deposit, recipient: Recipient, **context: object) -> str:
     return render_template(
         "deposits/person.html", deposit=deposit, recipient=recipient, access=access,
         signification=significations.latest(deposit).get(recipient.id), manners=significations.MANNERS,
-        waiting=identification.waiting_for_office(current.gateways(), recipient),
+        waiting=one_time_codes.waiting_for_office(current.gateways(), recipient),
         state=deposits.state(deposit, current.gateways().clock.now()),
         **{"told": "", "typed": {}, "errors": {}, "way_errors": {}, **context},
     )  # fmt: skip

@@ -1,0 +1,68 @@
+"""Sign-ins in progress: the secret of the act is proven, the second step is awaited."""
+
+from datetime import timedelta
+
+from mespieces import models
+from mespieces.domain import sessions
+from mespieces.errors import Expired
+from mespieces.gateways import Gateways
+from mespieces.models import Access, Deposit, Recipient, SignIn
+
+SIGN_IN_LASTS = timedelta(minutes=30)
+
+
+class SignInOver(Expired):
+    """The sign-in in progress is closed or too old."""
+
+    message = "Cette identification n’est plus en cours : recommencez avec la référence et le code d’accès."
+
+
+def find(gateways: Gateways, token: str | None) -> SignIn:
+    """Return the sign-in in progress of a recipient that `token` opens. Raises `SignInOver`."""
+    query = (
+        SignIn.select(SignIn, Access, Recipient, Deposit)
+        .join(Access)
+        .join(Recipient)
+        .join(Deposit)
+        .where(SignIn.token_hash == sessions.hashed(token or ""), SignIn.closed_at.is_null())
+    )
+    found = query.first()
+    if found is None or gateways.clock.now() - found.created_at >= SIGN_IN_LASTS:
+        raise SignInOver
+    return found
+
+
+def locked(gateways: Gateways, sign_in: SignIn) -> SignIn:
+    """Return the sign-in as it is now, locked until the transaction ends. Raises `SignInOver`.
+
+    The access is locked first, as printing a new sheet does: neither overtakes the other half-way.
+    """
+    models.locked(Access.select().where(Access.id == sign_in.access_id)).get()
+    row = models.locked(SignIn.select().where(SignIn.id == sign_in.id, SignIn.closed_at.is_null())).first()
+    if row is None or gateways.clock.now() - row.created_at >= SIGN_IN_LASTS:
+        raise SignInOver
+    return row
+
+
+def overtaken(sign_in: SignIn) -> bool:
+    """Tell whether a way was bound after this sign-in had chosen another, which it may not replace."""
+    bound = way_bound(sign_in)
+    if not bound:
+        return False
+    elsewhere = bound == "email" and sign_in.email != sign_in.access.recipient.email
+    return sign_in.way != bound or elsewhere or sign_in.sealed_key is not None
+
+
+def way_bound(sign_in: SignIn) -> str:
+    """Return the way already bound to the recipient, empty when they may choose."""
+    recipient = sign_in.access.recipient
+    if recipient.second_step_waived_because is not None:
+        return "act"
+    if recipient.way:
+        return str(recipient.way)
+    return "email" if recipient.email and recipient.email_set_by == "office" else ""
+
+
+def secret_name(sign_in: SignIn) -> str:
+    """Return what ties a sealed key to its sign-in."""
+    return f"sign_in/{sign_in.id}"

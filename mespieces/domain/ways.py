@@ -1,0 +1,129 @@
+"""Ways to receive a code: chosen by the recipient, bound once a first code is right, changed by the office."""
+
+import base64
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from mespieces import models
+from mespieces.domain import (
+    codes,
+    deposits,
+    journal,
+    one_time_codes,
+    outbox,
+    sessions,
+    sign_ins,
+    text,
+)
+from mespieces.errors import Invalid
+from mespieces.gateways import Gateways
+from mespieces.models import Access, CodeKey, Member, Recipient, SignIn
+
+WAYS = ("email", "app", "office")
+
+
+class WayUnknown(Invalid):
+    """Not a way to receive a code that is open to this recipient."""
+
+    field = "channel"
+    message = "Choisissez l’une des façons proposées."
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What an authenticator application needs: its key in base32 and as an otpauth address."""
+
+    key: str
+    uri: str
+
+
+def open_to(gateways: Gateways, sign_in: SignIn) -> tuple[str, ...]:
+    """Return the ways the recipient may choose among, none when one is bound already."""
+    if sign_ins.way_bound(sign_in):
+        return ()
+    return (*WAYS, "act") if gateways.settings.act_alone == "anyone" else WAYS
+
+
+def choose(gateways: Gateways, token: str, way: str, email: str) -> SignIn:
+    """Remember the way a recipient would like; it binds only once a first code is right, so that it can be corrected.
+
+    Raises `WayUnknown`, `NotAnEmail`, `SignInOver`.
+    """
+    sign_in = sign_ins.find(gateways, token)
+    if way not in open_to(gateways, sign_in):
+        raise WayUnknown
+    address = text.email(email) if way == "email" else ""
+    key = gateways.vault.seal_secret(os.urandom(20), sign_ins.secret_name(sign_in)) if way == "app" else None
+    with models.write():
+        row = sign_ins.locked(gateways, sign_in)
+        # Asking again never resets a count: tries and codes issued stay.
+        SignIn.update(way=way, email=address, sealed_key=key, code_step=None, code_issued_at=None).where(
+            SignIn.id == row.id
+        ).execute()
+    return sign_ins.find(gateways, token)
+
+
+def enrolment(gateways: Gateways, sign_in: SignIn) -> Enrolment | None:
+    """Return what the application needs while it is being enrolled, None otherwise."""
+    if sign_in.way != "app" or sign_in.sealed_key is None:
+        return None
+    key = base64.b32encode(
+        gateways.vault.open_secret(bytes(sign_in.sealed_key), sign_ins.secret_name(sign_in))
+    ).decode()
+    label = quote(f"Mes Pièces:{codes.show(sign_in.access.reference)}")
+    return Enrolment(
+        key, f"otpauth://totp/{label}?secret={key}&issuer={quote('Mes Pièces')}&digits=6&period={one_time_codes.STEP}"
+    )
+
+
+def reset(
+    gateways: Gateways, recipient: Recipient, email: str, motive: str, *, by: Member, trace: journal.Trace
+) -> None:
+    """Let the recipient choose a way again, or have codes sent to the address the office gives; told to the old one.
+
+    What was open with the former way ends. Raises `Needed`, `NotAnEmail`, `AvailabilityOver`.
+    """
+    address, motive = text.email(email, needed=False), text.line(motive, "motive")
+    with models.write():
+        row = models.locked(Recipient.select().where(Recipient.id == recipient.id)).get()
+        now = gateways.clock.now()
+        deposits.check(row.deposit, now)
+        access = Access.get(Access.recipient == row)
+        if row.email and row.email != address:
+            outbox.queue(gateways, "way_changed", recipient=row, to=row.email)
+        Recipient.update(way="", way_set_by="", email=address, email_set_by="office" if address else "").where(
+            Recipient.id == row.id
+        ).execute()
+        CodeKey.delete().where(CodeKey.access == access, CodeKey.way == "app").execute()
+        sessions.end_all(access, now)
+        SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
+        detail = {"from": row.way, "email": bool(address), "motive": motive}
+        journal.append(
+            gateways, "recipient.channel_reset", author=journal.member(by, trace), recipient=row, detail=detail
+        )
+    gateways.bell.ring("mail")
+
+
+def bind(gateways: Gateways, access: Access, row: SignIn, now: datetime, trace: journal.Trace) -> None:
+    """Make the way that just worked the recipient's, until the office changes it."""
+    recipient = access.recipient
+    set_by = "office" if row.way == "email" and recipient.email_set_by == "office" else "recipient"
+    changed: dict[str, str] = {"way": row.way, "way_set_by": set_by}
+    if row.way == "email" and set_by == "recipient":
+        changed |= {"email": row.email, "email_set_by": "recipient"}
+    Recipient.update(**changed).where(Recipient.id == recipient.id).execute()
+    if row.way == "app" and row.sealed_key:
+        secret = gateways.vault.open_secret(bytes(row.sealed_key), sign_ins.secret_name(row))
+        CodeKey.delete().where(CodeKey.access == access, CodeKey.way == "app").execute()
+        key = CodeKey(access=access, way="app", last_step=row.code_step, created_at=now)
+        key.sealed_key = gateways.vault.seal_secret(secret, one_time_codes.key_name(key))
+        key.save(force_insert=True)
+    journal.append(
+        gateways,
+        "recipient.channel_chosen",
+        author=journal.unidentified(access, trace),
+        recipient=recipient,
+        detail={"way": row.way, "set_by": set_by},
+    )
