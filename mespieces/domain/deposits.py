@@ -75,15 +75,12 @@ class Case:
 
 def read_case(typed: dict[str, str], *, today: date) -> Case:
     """Return the case typed in a form or on the command line. Raises `Invalid` naming the field at fault."""
-    day = text.day(typed.get("order_date"), "order_date", latest=today)
-    if day is None:
-        raise text.Needed(field="order_date")
-    return Case(
+    return Case(  # in the form's order: the first mistake is the one shown
         creditor=text.line(typed.get("creditor"), "creditor"),
+        office_reference=text.line(typed.get("office_reference"), "office_reference", most=60),
         court=text.line(typed.get("court"), "court"),
         order_number=text.line(typed.get("order_number"), "order_number", most=60),
-        order_date=day,
-        office_reference=text.line(typed.get("office_reference"), "office_reference", most=60),
+        order_date=text.needed_day(typed.get("order_date"), "order_date", latest=today),
     )
 
 

@@ -82,7 +82,9 @@ def begin(gateways: Gateways, reference: str, secret: str, trace: journal.Trace)
     return _refuse(gateways, access, pair, whole, trace)  # (3)
 
 
-def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) -> str | CodeWrong | one_time_codes.CodesExhausted:
+def confirm(
+    gateways: Gateways, token: str, typed: str, trace: journal.Trace
+) -> str | CodeWrong | one_time_codes.CodesExhausted:
     """Check a one-time code and return a session's token; failures are returned, so that they are remembered.
 
     1. Re-read the sign-in under lock: a code counts once, whatever the worker; another sign-in may have bound a way.

@@ -65,7 +65,7 @@ def _corruption(gateways: Gateways, message: Message) -> Text:
         f"({deposit.creditor}) ne peut plus être consultée : "
         "son empreinte n’est plus celle relevée au dépôt.\n\n"
         "Rien n’a été montré au destinataire, et le journal garde la trace de ce refus. "
-        "Restaurez le fichier depuis une sauvegarde, ou retirez le dépôt et déposez de nouveau.\n\n"
+        "Restaurez le fichier depuis une sauvegarde, ou déposez de nouveau.\n\n"
         f"{_address(gateways, deposit)}\n",
     )
 

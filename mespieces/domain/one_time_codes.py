@@ -4,6 +4,7 @@ import base64
 import hmac
 import os
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pyotp
 
@@ -11,7 +12,7 @@ from mespieces import models
 from mespieces.domain import journal, outbox, sign_ins, text
 from mespieces.errors import Refused, TooMany
 from mespieces.gateways import Gateways
-from mespieces.models import Access, CodeKey, Member, Recipient, SignIn
+from mespieces.models import Access, CodeKey, Deposit, Member, Recipient, SignIn
 
 CODE_LASTS = timedelta(minutes=10)
 CODES_A_SIGN_IN = 5
@@ -75,6 +76,23 @@ def waiting_for_office(gateways: Gateways, recipient: Recipient) -> SignIn | Non
         .order_by(SignIn.created_at.desc())
     )
     return query.first()
+
+
+def waited_for(gateways: Gateways, deposit: Deposit) -> frozenset[UUID]:
+    """Return the recipients of the deposit who wait for a code told by the office."""
+    query = (
+        Access.select(Access.recipient)
+        .join(SignIn)
+        .switch(Access)
+        .join(Recipient)
+        .where(
+            Recipient.deposit == deposit,
+            SignIn.closed_at.is_null(),
+            SignIn.way == "office",
+            SignIn.created_at > gateways.clock.now() - sign_ins.SIGN_IN_LASTS,
+        )
+    )
+    return frozenset(row.recipient_id for row in query)
 
 
 def tell(gateways: Gateways, recipient: Recipient, reason: str, *, by: Member, trace: journal.Trace) -> str:

@@ -82,9 +82,7 @@ def latest(deposit: Deposit) -> dict[UUID, Signification]:
 
 def _day(gateways: Gateways, deposit: Deposit, typed: dict[str, str]) -> date:
     today = gateways.clock.now().astimezone(offices.zone(deposit.office)).date()
-    day = text.day(typed.get("signified_on"), "signified_on", latest=date.max)
-    if day is None:
-        raise text.Needed(field="signified_on")
+    day = text.needed_day(typed.get("signified_on"), "signified_on", latest=date.max)
     if day > today:
         raise SignifiedInFuture
     return day

@@ -85,6 +85,14 @@ def day(typed: str | None, field: str, *, latest: date, needed: bool = True) -> 
     return found
 
 
+def needed_day(typed: str | None, field: str, *, latest: date) -> date:
+    """Return a past day that must be given. Raises `Needed`, `NotADate`."""
+    found = day(typed, field, latest=latest)
+    if found is None:
+        raise Needed(field=field)
+    return found
+
+
 def _checked(clean: str, field: str, most: int, needed: bool) -> str:
     if not clean and needed:
         raise Needed(field=field)

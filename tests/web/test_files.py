@@ -193,7 +193,7 @@ def test_a_file_keeps_its_name_whatever_its_letters(site):
     make.recipient(site.gateways, draft)
     office.post(f"/etude/depots/{draft.id}/deposer")
     debtor = site.reading(draft)
-    for kept in Document.select():
+    for kept in list(Document.select()):
         got = debtor.get(f"/pieces/{kept.number}/fichier")
         plain, encoded = re.fullmatch(
             r"attachment; filename=\"([A-Za-z0-9 ._()-]+)\"; filename\*=UTF-8''([\w%.~-]+)",

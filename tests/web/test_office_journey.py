@@ -37,7 +37,7 @@ def _files(*named):
 
 
 def _titles(page):
-    return re.findall(r"Pièce \d+ : </span>([^<]*)</h3>", page.text)
+    return re.findall(r"Pièce \d+\s:\s</span>([^<]*)</h3>", page.text)
 
 
 def test_a_member_enrols_their_application_at_the_first_sign_in_and_uses_it_afterwards(site, marchand):
@@ -90,6 +90,7 @@ def test_a_draft_is_filled_in_step_by_step_then_filed(site, office):
     office.post(
         at + "/destinataires", data={"kind": "company", "name": "Ma jolie boutique", "representative": "I. Dubois"}
     )
+    site.gateways.clock.advance(timedelta(seconds=1))
     office.post(at + "/destinataires", data={"name": "Alexandre Payet"})
     assert "Ma jolie boutique, I. Dubois" in office.get(at + "/verification").text
     assert office.get(at, 303).location == documents

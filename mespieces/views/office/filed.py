@@ -119,7 +119,7 @@ def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | Non
         "deposits/show.html", deposit=deposit, state=deposits.state(deposit, now),
         documents=documents.listed(deposit), recipients=recipients.listed(deposit),
         accesses=accesses.by_deposit(deposit), significations=significations.latest(deposit),
-        history=consultations.history(deposit), story=journal.story(deposit),
+        history=consultations.history(deposit), waiting=one_time_codes.waited_for(current.gateways(), deposit), story=journal.story(deposit),
         lapse=deposits.warning(deposit, now), today=door.today(), typed=typed or {}, errors=errors or {},
     )  # fmt: skip
 
