@@ -206,8 +206,8 @@ def _set_error_pages(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> BaseResponse:
         status = error.code or 500
-        if status < 400:
-            return error.get_response()
+        if status < 400:  # werkzeug would mend a doubled slash by leading to whatever host the request claims
+            return _page(404, errors.NotFound.message)
         response = _page(status, SENTENCES.get(status, "Cette demande n’a pas pu être satisfaite."))
         for name, value in error.get_headers():
             if name in {"Allow", "Content-Range", "Retry-After"}:

@@ -6,10 +6,12 @@ holds the whole file. Everything the child sends back is checked as a stranger's
 
 import contextlib
 import json
+import os
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ _LARGEST_READ = 1 << 20
 _LARGEST_FRAME = 64 << 20
 _LARGEST_TEXT = 64 << 20
 _NOTHING: dict[str, str] = {}
+CHILDREN = max(2, os.cpu_count() or 1)
+_SLOTS = threading.BoundedSemaphore(CHILDREN)  # each child may take 1.5 GiB: forty phones must not fell the machine
 _CHILD = Path(__file__).with_name("preview_child.py")
 
 
@@ -136,6 +140,12 @@ class PreviewFailed(Unavailable):
     message = "L’aperçu n’a pas pu être préparé. Le document d’origine est intact : réessayez, ou téléchargez-le."
 
 
+class TooBusy(Unavailable):
+    """Every place to read documents in has been taken for too long."""
+
+    message = "Trop de documents sont en cours de lecture : réessayez dans quelques instants."
+
+
 _REFUSALS: dict[str, type[Refusal]] = {
     state.__name__: state
     for state in (
@@ -232,6 +242,15 @@ def _results(source: Source, job: dict[str, Any], kind: bytes) -> Iterator[bytes
 
 def _run(source: Source, job: dict[str, Any]) -> Generator[tuple[bytes, bytes], None, None]:
     """Start a child for one job and give the frames it sends, answering its reads in between."""
+    if not _SLOTS.acquire(timeout=PATIENCE):
+        raise TooBusy
+    try:
+        yield from _run_alone(source, job)
+    finally:
+        _SLOTS.release()
+
+
+def _run_alone(source: Source, job: dict[str, Any]) -> Generator[tuple[bytes, bytes], None, None]:
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-I", "-B", str(_CHILD)]
     with ours:

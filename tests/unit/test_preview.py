@@ -483,3 +483,15 @@ class TestRealDocuments:
     def test_a_document_with_a_password_is_refused_in_words(self):
         with pytest.raises(preview.PasswordNeeded, match="sans protection"):
             inspect((CORPUS / "cas-limites" / "chiffre-mot-de-passe.pdf").read_bytes())
+
+
+def test_no_more_children_run_at_once_than_the_machine_has_room_for(monkeypatch):
+    monkeypatch.setattr(preview, "PATIENCE", 0.05)
+    for _ in range(preview.CHILDREN):
+        assert preview._SLOTS.acquire(blocking=False)
+    try:
+        with pytest.raises(preview.TooBusy):
+            preview.inspect(Bytes(b"%PDF-1.7"), "Facture.pdf")
+    finally:
+        for _ in range(preview.CHILDREN):
+            preview._SLOTS.release()

@@ -181,6 +181,7 @@ def test_a_lying_host_reaches_no_link_no_redirect_and_no_mail(site):
     seen.append(debtor.get("/pieces", 303, base_url=base, headers=lies))
     seen.append(debtor.get("/etude/depots", 303, base_url=base, headers=lies))
     seen.append(debtor.get("/nulle-part", 404, base_url=base, headers=lies))
+    seen.append(debtor.get("/pieces//1", 404, base_url=base, headers=lies))
 
     for answer in seen:
         assert "evil.example" not in answer.text
