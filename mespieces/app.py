@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import peewee as pw
-from flask import Flask, Response, g, redirect, render_template, request, url_for
+from flask import Flask, Response, flash, g, redirect, render_template, request, url_for
 from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
@@ -19,7 +20,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces import errors, models
 from mespieces.runtime import Runtime
-from mespieces.views import auditor, current, htmx, office, operator, public, recipient, sign_in, words
+from mespieces.views import auditor, current, htmx, office, operator, public, recipient, refusals, sign_in, words
 
 log = logging.getLogger("mespieces.web")
 
@@ -34,17 +35,6 @@ STATUS: dict[type[errors.Refusal], int] = {
     errors.Unavailable: 503,
 }
 """The status of each family of refusals."""
-
-SENTENCES = {
-    400: "Votre navigateur a envoyé une demande que ce site ne comprend pas.",
-    404: errors.NotFound.message,
-    405: "Cette adresse ne se demande pas ainsi.",
-    413: "C’est plus que ce site n’accepte en une fois.",
-    414: "Cette adresse est trop longue.",
-    415: "Ce format n’est pas accepté.",
-    416: "Cette partie du fichier n’existe pas : reprenez le téléchargement depuis le début.",
-    431: "Votre navigateur a envoyé des en-têtes trop longs.",
-}
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -67,6 +57,8 @@ def create(runtime: Runtime) -> Flask:
     app = Flask("mespieces")
     app.request_class = htmx.Request
     app.url_map.converters["int"] = Number
+    app.url_map.strict_slashes = False  # a slash too many at the end is no other address, and leads nowhere
+    app.url_map.merge_slashes = False  # a doubled slash would be led to whatever host the request claims
     app.config.update(
         SECRET_KEY=runtime.secret_key,
         SESSION_COOKIE_NAME="formulaire",
@@ -191,24 +183,36 @@ def _asset_version() -> str:
 def _set_error_pages(app: Flask) -> None:
     @app.errorhandler(current.NotIdentified)
     def lead_in(_error: current.NotIdentified) -> BaseResponse:
-        target = "office.sign_in" if request.blueprint == "office" else "public.home"
-        return redirect(url_for(target), 303)
+        office_asked = request.blueprint == "office"
+        response: Response = redirect(url_for("office.sign_in" if office_asked else "public.home"), 303)  # type: ignore[assignment]
+        cookie = current.OFFICE if office_asked else current.ACCESS
+        # An image or a script would be led to a page nobody sees, and the words with it.
+        if cookie in request.cookies and request.headers.get("Sec-Fetch-Dest", "document") == "document":
+            flash(refusals.SESSION_OVER, "warn")
+            current.take(response, cookie)
+        return response
 
     @app.errorhandler(errors.Refusal)
     def refuse(error: errors.Refusal) -> Response:
         status = next(STATUS[family] for family in type(error).__mro__ if family in STATUS)
-        return _page(status, str(error), getattr(error, "retry_after", None))
+        return _page(status, (error.heading, str(error), error.advice), getattr(error, "retry_after", None))
 
     @app.errorhandler(CSRFError)
     def forged(_error: CSRFError) -> Response:
-        return _page(400, "Cette page était ouverte depuis trop longtemps : rechargez-la, puis recommencez.")
+        return _page(400, refusals.PAGE_TOO_OLD if request.cookies else refusals.NO_COOKIE)
+
+    @app.errorhandler(ParseException)
+    @app.errorhandler(NoMoreData)
+    def unreadable(_error: Exception) -> Response:
+        """Answer a body that the server could not take apart, found out only while it was read."""
+        return _page(400, refusals.WORDS[400])
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> BaseResponse:
         status = error.code or 500
-        if status < 400:  # werkzeug would mend a doubled slash by leading to whatever host the request claims
-            return _page(404, errors.NotFound.message)
-        response = _page(status, SENTENCES.get(status, "Cette demande n’a pas pu être satisfaite."))
+        response = _page(
+            status, refusals.WORDS.get(status, refusals.OTHERWISE if status < 500 else refusals.UNFORESEEN)
+        )
         for name, value in error.get_headers():
             if name in {"Allow", "Content-Range", "Retry-After"}:
                 response.headers[name] = value
@@ -221,7 +225,8 @@ def _set_failure_pages(app: Flask) -> None:
     def database_gone(error: pw.DatabaseError) -> Response:
         g.database_gone = True  # the page that says so asks it nothing
         log.error("database gone", extra={"facts": {"request": g.get("request_id", ""), "reason": str(error)[:300]}})
-        return _page(503, errors.Unavailable.message, 30)
+        gone = errors.Unavailable()
+        return _page(503, (gone.heading, str(gone), gone.advice), 30)
 
     @app.errorhandler(pw.DatabaseError)
     def database_failed(error: pw.DatabaseError) -> Response:
@@ -231,17 +236,19 @@ def _set_failure_pages(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
         log.error("unforeseen", exc_info=error, extra={"facts": {"request": g.get("request_id", "")}})
-        return _page(500, "Une erreur imprévue s’est produite. Rien n’est perdu : l’exploitant en est informé.")
+        return _page(500, refusals.UNFORESEEN)
 
 
-def _page(status: int, sentence: str, retry_after: int | None = None) -> Response:
+def _page(status: int, words: tuple[str, str, str], retry_after: int | None = None) -> Response:
     """Return a refusal: a page for people, the sentence alone for a script that sends files."""
+    heading, sentence, advice = words
     if "X-Filename" in request.headers:
         response = Response(sentence, status=status, mimetype="text/plain")
     else:
         page = render_template(
-            "error.html", status=status, message=sentence, request_id=g.get("request_id"), retry_after=retry_after
-        )
+            "error.html", heading=heading, message=sentence, advice=advice, severe=status >= 500, back=refusals.way_back(),
+            request_id=g.get("request_id"), retry_after=retry_after,
+        )  # fmt: skip
         response = Response(page, status=status)
         if htmx.Headers(request.headers):
             response.headers["HX-Retarget"] = "body"

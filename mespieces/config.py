@@ -1,11 +1,12 @@
 """Every setting, typed, read once from the environment and frozen. `docs/settings.md` explains each."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from mespieces.errors import Unavailable
 
@@ -16,8 +17,9 @@ PREFIX = "MESPIECES_"
 KNOWN = frozenset({
     "DATA", "DATABASE_URL", "STORAGE_URL", "QUEUE_URL", "MAIL_URL", "MAIL_FROM", "PUBLIC_URL",
     "MASTER_KEY_FILE", "SECRET_KEY_FILE", "JOURNAL_KEY_FILE",
-    "ACT_ALONE", "OFFICE_NETWORKS", "TRUSTED_PROXIES", "MAX_DOCUMENT_BYTES",
+    "ACT_ALONE", "OFFICE_NETWORKS", "TRUSTED_PROXIES", "MAX_DOCUMENT_BYTES", "TSA_URL", "TSA_ROOTS",
 })  # fmt: skip
+_SENDER = re.compile(r"[^@\s,;:<>()\[\]\"\\]{1,64}@[^@\s,;<>()\"\\]+")
 
 
 class SettingWrong(Unavailable):
@@ -44,6 +46,10 @@ class Settings:
     office_networks: tuple[Network, ...]
     trusted_proxies: int
     max_document_bytes: int
+    tsa_url: str
+    """Reserved: no timestamp is asked for yet."""
+    tsa_roots: str
+    """Reserved, as above."""
 
     @property
     def https(self) -> bool:
@@ -67,17 +73,14 @@ def read(environment: Mapping[str, str]) -> Settings:
         return environment.get(PREFIX + name, "").strip() or default
 
     data = Path(value("DATA", "data")).expanduser().resolve()
-    public_url = value("PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
-    parts = urlsplit(public_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
-        raise SettingWrong(name="MESPIECES_PUBLIC_URL", reason="on attend une adresse comme https://pieces.example.fr")
+    public_url, host = _site(value("PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/"))
     return Settings(
         data=data,
-        database_url=value("DATABASE_URL", f"sqlite:///{data / 'mespieces.db'}"),
-        storage_url=value("STORAGE_URL", f"file://{data / 'storage'}"),
-        queue_url=value("QUEUE_URL", f"sqlite:///{data / 'queue.db'}"),
-        mail_url=value("MAIL_URL", f"file://{data / 'mail'}"),
-        mail_from=value("MAIL_FROM", f"ne-pas-repondre@{parts.hostname}"),
+        database_url=_tables("DATABASE_URL", value("DATABASE_URL", f"sqlite:///{data / 'mespieces.db'}")),
+        storage_url=_storage(value("STORAGE_URL", f"file://{data / 'storage'}")),
+        queue_url=_tables("QUEUE_URL", value("QUEUE_URL", f"sqlite:///{data / 'queue.db'}")),
+        mail_url=_mail(value("MAIL_URL", f"file://{data / 'mail'}")),
+        mail_from=_sender(value("MAIL_FROM", "")) or f"ne-pas-repondre@{host}",
         public_url=public_url,
         master_key_file=Path(value("MASTER_KEY_FILE", str(data / "keys" / "master.key"))),
         secret_key_file=Path(value("SECRET_KEY_FILE", str(data / "keys" / "secret.key"))),
@@ -86,7 +89,65 @@ def read(environment: Mapping[str, str]) -> Settings:
         office_networks=_networks(value("OFFICE_NETWORKS", "0.0.0.0/0 ::/0")),
         trusted_proxies=_whole("TRUSTED_PROXIES", value("TRUSTED_PROXIES", "0"), 0, 10),
         max_document_bytes=_whole("MAX_DOCUMENT_BYTES", value("MAX_DOCUMENT_BYTES", str(50 * 2**20)), 1, 2**40),
+        tsa_url=value("TSA_URL", ""),
+        tsa_roots=value("TSA_ROOTS", ""),
     )
+
+
+def _site(text: str) -> tuple[str, str]:
+    """Return the public address and its host: nothing but a scheme, a host and a port."""
+    parts = _split(text)
+    usable = parts and parts.scheme in {"http", "https"} and parts.hostname
+    if not parts or not usable or parts.path or "?" in text or "#" in text or "@" in parts.netloc:
+        raise SettingWrong(name="MESPIECES_PUBLIC_URL", reason="on attend une adresse comme https://pieces.example.fr")
+    return text, str(parts.hostname)
+
+
+def _tables(name: str, url: str) -> str:
+    parts = _split(url)
+    known = parts and (
+        (parts.scheme == "sqlite" and url.startswith("sqlite:///") and len(url) > len("sqlite:///"))
+        or (parts.scheme in {"postgresql", "postgres"} and "://" in url)
+    )
+    if not known:
+        raise SettingWrong(name=PREFIX + name, reason="on attend sqlite:///fichier ou postgresql://…")
+    return url
+
+
+def _storage(url: str) -> str:
+    if url != "memory:" and not _folder(_split(url)):
+        raise SettingWrong(name="MESPIECES_STORAGE_URL", reason="on attend file:///dossier")
+    return url
+
+
+def _mail(url: str) -> str:
+    parts = _split(url)
+    server = parts and parts.scheme in {"smtp", "smtps"} and parts.hostname
+    if url != "memory:" and not server and not _folder(parts):
+        raise SettingWrong(
+            name="MESPIECES_MAIL_URL", reason="on attend smtp://serveur:25, smtps://serveur:465 ou file:///dossier"
+        )
+    return url
+
+
+def _sender(text: str) -> str:
+    if text and not _SENDER.fullmatch(text):
+        raise SettingWrong(name="MESPIECES_MAIL_FROM", reason="on attend une adresse comme pieces@etude.example.fr")
+    return text
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of an address, None when it is none; its text, which may hold a password, is never repeated."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.port != 0
+    except ValueError:  # a port or a bracket
+        return None
+    return parts if usable else None
+
+
+def _folder(parts: SplitResult | None) -> bool:
+    return bool(parts and parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"))
 
 
 def _act_alone(text: str) -> ActAlone:
@@ -96,12 +157,14 @@ def _act_alone(text: str) -> ActAlone:
 
 
 def _networks(text: str) -> tuple[Network, ...]:
+    wrong = SettingWrong(name="MESPIECES_OFFICE_NETWORKS", reason=f"« {text} » n’est pas une liste de réseaux")
     try:
-        return tuple(ipaddress.ip_network(part) for part in text.replace(",", " ").split())
+        networks = tuple(ipaddress.ip_network(part) for part in text.replace(",", " ").split())
     except ValueError as error:
-        raise SettingWrong(
-            name="MESPIECES_OFFICE_NETWORKS", reason=f"« {text} » n’est pas une liste de réseaux"
-        ) from error
+        raise wrong from error
+    if not networks:
+        raise wrong
+    return networks
 
 
 def _whole(name: str, text: str, least: int, most: int) -> int:

@@ -2,6 +2,8 @@
 
 import errno
 import logging
+import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -113,6 +115,7 @@ class _Server(BaseApplication):
 
     def load(self) -> Callable[..., Any]:
         """Start the service in the serving process."""
+        _return_memory()
         try:
             self._service = self._start()
         except Refusal as error:
@@ -130,3 +133,17 @@ class _Server(BaseApplication):
 def _leave_interrupts_to_the_master(_worker: object) -> None:
     # A terminal sends Ctrl-C to every process: only the master decides, so that requests under way are finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _return_memory() -> None:
+    """Have glibc give large blocks back to the system, and its threads share a few arenas.
+
+    Each of many threads would else keep for ever the most it once needed: half a gigabyte after a burst of strangers.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library has neither the habit nor the cure
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_M_ARENA_MAX, 2)
+
+
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h

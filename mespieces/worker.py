@@ -113,7 +113,7 @@ class Worker:
 
 
 def open_queue(url: str) -> Huey:
-    """Return the queue at `url`: `sqlite:///path`, `postgresql://…`, or `memory:` where everything runs at once."""
+    """Return the queue at `url`: `sqlite:///path` or `postgresql://…`; `config.read` refuses any other."""
     if url.startswith("sqlite:///"):
         return SqliteHuey("mespieces", filename=url.removeprefix("sqlite:///"), results=False)
     if url.startswith(("postgresql://", "postgres://")):

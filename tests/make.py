@@ -71,8 +71,10 @@ def pdf(words: str = "Facture 12") -> bytes:
 # Who and what
 
 
-def office(gateways: Gateways, name: str = "SCP Lefèvre & Marchand", **facts: str) -> Office:
-    """Add an office."""
+def office(gateways: Gateways, name: str = "", **facts: str) -> Office:
+    """Add an office, under a name of its own unless one is given."""
+    count = Office.select().count()
+    name = name or f"SCP Lefèvre & Marchand{f' {count + 1}' if count else ''}"
     usual = {"address": "14 rue des Carmes\n44000 Nantes", "phone": "02 40 00 00 00", "email": "etude@example.fr"}
     return offices.add(gateways, name=name, **{**usual, **facts})
 

@@ -11,8 +11,9 @@ import click
 import peewee as pw
 
 from mespieces import migrations
+from mespieces import runtime as starting
 from mespieces.cli import console
-from mespieces.config import Settings
+from mespieces.config import Settings, SettingWrong
 from mespieces.domain import journal, offices
 from mespieces.errors import Refusal
 from mespieces.gateways import keys
@@ -30,9 +31,15 @@ LATE = timedelta(minutes=10)
 @click.pass_context
 def check(ctx: click.Context, *, as_json: bool) -> None:
     """Dit en clair ce qui est mal réglé ; sort avec 1 s’il y a quelque chose."""
-    problems = [{"about": about, "problem": words} for about, words in find(console.settings())]
-    words = "\n".join(f"• {row['problem']}" for row in problems) or "Tout est en ordre."
-    console.tell({"ok": not problems, "problems": problems}, words, as_json=as_json)
+    try:
+        settings = console.settings()
+        found, remarks = list(find(settings)), remark(settings)
+    except SettingWrong as error:
+        found, remarks = [("settings", str(error))], []
+    problems = [{"about": about, "problem": words} for about, words in found]
+    lines = [f"• {row['problem']}" for row in problems] or ["Tout est en ordre."]
+    words = "\n".join([*lines, *(f"À noter : {sentence}" for sentence in remarks)])
+    console.tell({"ok": not problems, "problems": problems, "remarks": remarks}, words, as_json=as_json)
     ctx.exit(1 if problems else 0)
 
 
@@ -43,6 +50,16 @@ def find(settings: Settings) -> Iterator[tuple[str, str]]:
             yield from ((about, words) for words in look(settings))
         except Refusal as error:
             yield about, str(error)
+
+
+def remark(settings: Settings) -> list[str]:
+    """Return what an operator should know though nothing is wrong."""
+    reserved = {"MESPIECES_TSA_URL": settings.tsa_url, "MESPIECES_TSA_ROOTS": settings.tsa_roots}
+    return [
+        f"{name} est réservé et n’a pas encore d’effet : le journal n’est horodaté par aucun tiers."
+        for name, value in reserved.items()
+        if value
+    ]
 
 
 def _data(settings: Settings) -> Iterator[str]:
@@ -64,6 +81,18 @@ def _keys(settings: Settings) -> Iterator[str]:
             keys.read_all(path)
         except Refusal as error:
             yield str(error)
+    try:
+        _open(settings)
+    except starting.KeyForeign as error:
+        yield str(error)
+    except Refusal:
+        return  # said above, or by the check of what does not open
+
+
+def _open(settings: Settings) -> None:
+    opened = console.open_runtime(settings)
+    with console.connected(opened.database):
+        pass
 
 
 def _database(settings: Settings) -> Iterator[str]:

@@ -45,8 +45,12 @@ def open_runtime(chosen: config.Settings | None = None) -> runtime.Runtime:
     file = sqlite_file(found)
     if file and not file.is_file():  # opening it would create it, empty
         raise NothingInstalled(folder=found.data)
-    with database_errors():
-        return runtime.open_runtime(found)
+    try:
+        with database_errors():
+            return runtime.open_runtime(found)
+    except Unavailable:
+        _hang_up(models.database.obj)
+        raise
 
 
 @contextmanager
@@ -64,8 +68,13 @@ def connected(database: pw.Database) -> Iterator[None]:
         with database_errors(), database.connection_context():
             yield
     finally:
-        if isinstance(database, PooledDatabase):
-            database.close_all()
+        _hang_up(database)
+
+
+def _hang_up(database: pw.Database | None) -> None:
+    """Close the connections that a pool keeps for a next time, which a command never has."""
+    if isinstance(database, PooledDatabase):
+        database.close_all()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Deposits made by a script, and the deletions that the operator confirms."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,18 @@ from typing import Any
 import click
 
 from mespieces.cli import console
-from mespieces.domain import accesses, codes, deposits, documents, french, journal, offices, recipients, retention
+from mespieces.domain import (
+    accesses,
+    codes,
+    deposits,
+    documents,
+    drafts,
+    french,
+    journal,
+    offices,
+    recipients,
+    retention,
+)
 from mespieces.errors import Refusal
 from mespieces.gateways import Gateways
 from mespieces.models import Deposit, Office, Recipient
@@ -20,7 +32,10 @@ _NAMED = re.compile(r"(?P<name>[^<>]*?)\s*(?:<(?P<email>[^<>]*)>)?\s*")
 class FileRefused(Refusal):
     """A document was refused, and the deposit with it."""
 
-    message = "{file} : {reason} Rien n’a été déposé."
+    message = (
+        "{file} : {reason} Rien n’a été déposé : le brouillon ouvert pour ce dépôt est supprimé avec ses pièces ; le "
+        "journal garde qu’il a été ouvert, puis retiré."
+    )
 
 
 @click.group()
@@ -34,7 +49,11 @@ def deposit() -> None:
 @click.option("--court", required=True, metavar="NOM", help="La juridiction.")
 @click.option("--order-number", required=True, metavar="NUMÉRO", help="Numéro de l’ordonnance.")
 @click.option("--order-date", required=True, metavar="AAAA-MM-JJ", help="Date de l’ordonnance.")
-@click.option("--office-reference", required=True, metavar="RÉFÉRENCE", help="Référence du dossier à l’étude.")
+@click.option(
+    "--office-reference",
+    metavar="RÉFÉRENCE",
+    help="Référence du dossier à l’étude ; le numéro de l’ordonnance sans cette option.",
+)
 @click.option(
     "--recipient",
     "people",
@@ -46,11 +65,13 @@ def deposit() -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @console.json_option
 def add_deposit(  # one option each
-    office_name: str, people: Sequence[str], files: Sequence[Path], *, as_json: bool, **typed: str
+    office_name: str, people: Sequence[str], files: Sequence[Path], *, as_json: bool, **given: str | None
 ) -> None:
     """Dépose les FICHIERS, dans cet ordre, et affiche les références et codes d’accès des destinataires."""
     with console.opened() as gateways:
         office = offices.named(office_name)
+        typed = {name: value or "" for name, value in given.items()}
+        typed["office_reference"] = typed["office_reference"] or typed["order_number"]
         case = deposits.read_case(typed, today=gateways.clock.now().astimezone(offices.zone(office)).date())
         persons = [recipients.read(_read(text)) for text in people]
         filed = _file(gateways, office, case, persons, files)
@@ -101,14 +122,14 @@ def _file(
     try:
         for path in files:
             _add(gateways, draft, path)
+        for person in persons:
+            recipients.add(gateways, draft.id, person, by=journal.OPERATOR)
+        return deposits.file(gateways, draft.id, by=journal.OPERATOR)
     except BaseException:
-        # What a script could not finish must not lie about: the bytes go, an empty draft stays.
-        for document in documents.listed(draft):
-            documents.remove(gateways, draft.id, document.id, by=journal.OPERATOR)
+        # What a script could not finish must not lie about.
+        with contextlib.suppress(deposits.DepositFiled):  # stopped after all was done
+            drafts.drop(gateways, draft.id, by=journal.OPERATOR)
         raise
-    for person in persons:
-        recipients.add(gateways, draft.id, person, by=journal.OPERATOR)
-    return deposits.file(gateways, draft.id, by=journal.OPERATOR)
 
 
 def _add(gateways: Gateways, draft: Deposit, path: Path) -> None:

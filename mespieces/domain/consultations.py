@@ -3,13 +3,14 @@
 A consultation is one recipient's session and one document, opened by the first request for its content.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
 from peewee import fn
 
 from mespieces import models
-from mespieces.domain import deposits, documents, journal, outbox
+from mespieces.domain import deposits, documents, journal, outbox, throttle
 from mespieces.errors import Refused, Unavailable
 from mespieces.gateways import Gateways
 from mespieces.gateways.storage import Missing
@@ -30,6 +31,8 @@ class DocumentCorrupted(Unavailable):
         "Ce document ne peut pas être affiché : son empreinte n’est plus celle relevée au dépôt. "
         "L’étude a été prévenue. Les autres pièces restent consultables."
     )
+    heading = "Document retenu"
+    advice = "Lisez les autres pièces depuis la liste. Pour celle-ci, appelez le numéro figurant sur l’acte."
 
 
 @dataclass(slots=True)
@@ -94,15 +97,53 @@ def words(gateways: Gateways, session: Session, number: int, trace: journal.Trac
 
 def open_all(gateways: Gateways, session: Session, trace: journal.Trace) -> list[Reading]:
     """Open every document of the recipient's deposit, each journaled. Raises as `open_document`."""
-    readings: list[Reading] = []
-    try:
+    with ExitStack() as opened:
+        verified = []
         for document in documents.listed(readable(gateways, session)):
-            readings += [open_document(gateways, session, document.number, "bundle", trace, whole=True)]
-    except BaseException:
-        for reading in readings:
-            reading.close()
-        raise
+            plaintext, recomputed = _verified(gateways, session, document, trace, recompute=True)
+            opened.callback(plaintext.close)
+            verified.append((document, plaintext, recomputed))
+        # Only now that every document can be served: a consultation that did not happen is not journaled.
+        readings = []
+        for document, plaintext, recomputed in verified:
+            known = _journal_opening(gateways, session, document, "bundle", recomputed, trace)
+            _begin(gateways, known, "bundle")
+            readings.append(Reading(document, plaintext, known))
+        opened.pop_all()
     return readings
+
+
+def check_before_showing(gateways: Gateways, session: Session, number: int, trace: journal.Trace) -> Document:
+    """Return document `number` once its fingerprint is right, serving and journaling nothing of it.
+
+    For the page around a document's pages: it refuses in words where the images could only be missing.
+    Raises as `open_document`.
+    """
+    document = documents.numbered(readable(gateways, session), number)
+    known = Consultation.get_or_none(Consultation.session == session, Consultation.document == document)
+    _verified(gateways, session, document, trace, recompute=known is None)[0].close()
+    return document
+
+
+def read_by_member(gateways: Gateways, document: Document, *, by: journal.Author) -> Plaintext:
+    """Open a document for a member of its own office, journaled before anything is returned.
+
+    Raises `DocumentCorrupted`, `AvailabilityOver`.
+    """
+    plaintext, recomputed = _verified(gateways, None, document, by.trace, recompute=True)
+    try:
+        with models.write():
+            detail = {"mode": "file", "recomputed": recomputed}
+            journal.append(gateways, "document.consulted", author=by, document=document, detail=detail)
+    except BaseException:
+        plaintext.close()
+        raise
+    return plaintext
+
+
+def corrupted_midway(gateways: Gateways, session: Session, reading: Reading, trace: journal.Trace) -> None:
+    """Report bytes that could not be read while they were leaving: the response was cut there."""
+    _report(gateways, session, reading.document, "unreadable", trace)
 
 
 def finish(
@@ -181,7 +222,7 @@ def history(deposit: Deposit) -> dict[object, tuple[object, int]]:
 
 
 def _verified(
-    gateways: Gateways, session: Session, document: Document, trace: journal.Trace, *, recompute: bool
+    gateways: Gateways, session: Session | None, document: Document, trace: journal.Trace, *, recompute: bool
 ) -> tuple[Plaintext, str]:
     try:
         plaintext = documents.open_file(gateways, document)
@@ -240,17 +281,24 @@ def _begin(gateways: Gateways, consultation: Consultation, mode: str) -> None:
         ).on_conflict_ignore().execute()
 
 
-def _report(gateways: Gateways, session: Session, document: Document, recomputed: str, trace: journal.Trace) -> None:
+def _report(
+    gateways: Gateways, session: Session | None, document: Document, recomputed: str, trace: journal.Trace
+) -> None:
+    """Journal the refusal once a session, and tell the office once a day, however often the page is asked for."""
     with models.write():
-        outbox.queue(gateways, "corruption", office=document.deposit.office, document=document)
-        journal.append(
-            gateways,
-            "document.corrupted",
-            author=journal.recipient(session, trace),
-            document=document,
-            recipient=session.access.recipient,
-            detail={"recomputed": recomputed},
-        )
+        now = gateways.clock.now()
+        who = str(session.id) if session else "office"
+        if throttle.fail(throttle.key("corrupted", str(document.id)), now) == 1:
+            outbox.queue(gateways, "corruption", office=document.deposit.office, document=document)
+        if throttle.fail(throttle.key("corrupted", str(document.id), who), now) == 1:
+            journal.append(
+                gateways,
+                "document.corrupted",
+                author=journal.recipient(session, trace) if session else journal.SYSTEM,
+                document=document,
+                recipient=session.access.recipient if session else None,
+                detail={"recomputed": recomputed},
+            )
     gateways.bell.ring("mail")
 
 

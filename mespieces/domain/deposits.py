@@ -53,13 +53,17 @@ class DepositForNobody(Invalid):
 class AvailabilityOver(Expired):
     """The 18 months are over (art. 5)."""
 
-    message = "La mise à disposition de ces documents est terminée : ils ont été supprimés, comme la loi le prévoit."
+    message = "La mise à disposition de ces documents est terminée : ils ne peuvent plus être consultés, comme la loi le prévoit."
+    heading = "Mise à disposition terminée"
+    advice = "Les documents ne peuvent plus être lus ici. Pour toute question, appelez le numéro figurant sur l’acte."
 
 
 class DepositWithdrawn(Expired):
     """The office withdrew the deposit."""
 
     message = "L’étude a retiré ces documents. Elle peut vous dire pourquoi, au numéro figurant sur l’acte."
+    heading = "Documents retirés"
+    advice = "Ils ne peuvent plus être lus ici. Pour toute question, appelez l’étude."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +295,7 @@ def _mentions(word: str) -> pw.Expression:
     named = (
         Recipient.select(Recipient.deposit)
         .join(Access, pw.JOIN.LEFT_OUTER)
-        .where(holds(Recipient.name) | holds(Recipient.representative) | (Access.reference == reference))
+        .where(holds(Recipient.name) | holds(Recipient.representative) | Access.reference.startswith(reference))
     )
     found = Deposit.id.in_(named)
     for column in (Deposit.office_reference, Deposit.creditor, Deposit.court, Deposit.order_number):

@@ -58,6 +58,13 @@ class DocumentTooLarge(TooLarge):
     message = "Ce fichier dépasse {limit} : réduisez la définition du scan, ou coupez-le en plusieurs pièces."
 
 
+class UploadCut(Invalid):
+    """Fewer bytes arrived than were announced: the connection was lost on the way."""
+
+    field = "files"
+    message = "L’envoi a été interrompu : ce fichier n’a pas été ajouté. Envoyez-le de nouveau."
+
+
 class TooManyDocuments(Invalid):
     """More documents than one deposit takes."""
 

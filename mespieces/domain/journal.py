@@ -31,7 +31,10 @@ from mespieces.models import (
     Recipient,
     Session,
 )
-from mespieces.verifier import record
+from mespieces.verifier import note, record
+
+VKEY = "journal.vkey"
+"""The fact that says which key signs the open journal, in the signed-note form."""
 
 
 class JournalClosed(Unavailable):
@@ -129,15 +132,12 @@ def append(
 
 
 def open_log(gateways: Gateways) -> str:
-    """Open a journal under a random name, its first record saying so, and return the name."""
-    log = secrets.token_hex(16)
+    """Open a journal under a random name, its first record saying so, remember its key, and return the name."""
+    log, now = secrets.token_hex(16), gateways.clock.now()
+    origin = f"{gateways.settings.host}/journal/{log}"
     with models.write():
-        JournalLog.create(
-            log=log,
-            origin=f"{gateways.settings.host}/journal/{log}",
-            head=record.FIRST_PREVIOUS,
-            opened_at=gateways.clock.now(),
-        )
+        JournalLog.create(log=log, origin=origin, head=record.FIRST_PREVIOUS, opened_at=now)
+        clockwork.set_fact(VKEY, now, note.format_vkey(note.verifier(origin, gateways.journal_key)))
         append(gateways, "journal.opened", author=OPERATOR)
     return log
 

@@ -44,6 +44,8 @@ class SignInOver(Expired):
     """The sign-in in progress is closed or too old."""
 
     message = "Cette connexion n’est plus en cours : recommencez avec votre mot de passe."
+    heading = "Identification à recommencer"
+    advice = "Reprenez depuis la page de connexion de l’étude."
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +117,17 @@ def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) ->
             raise SignInOver
         now = gateways.clock.now()
         daily = throttle.key("member-code", str(member.id))
+        if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:
+            return Delayed(retry_after=3600)  # who knows the password may not try codes for ever
         sealed, name = (row.sealed_key, f"sign_in/{row.id}") if row.sealed_key else (member.totp_key, _name(member))
         secret = gateways.vault.open_secret(bytes(sealed), name)
         present = int(now.timestamp()) // STEP
         steps = [step for step in (present - 1, present, present + 1) if step > member.totp_last_step]
-        if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:
-            steps = []  # who knows the password may not try codes for ever
         used = next(
             (step for step in steps if hmac.compare_digest(_totp(secret, step).encode(), digits.encode())), None
         )
         author = journal.member(member, trace)
-        daily = throttle.key("member-code", str(member.id))
-        if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:
-            return Delayed(retry_after=3600)
         if used is None:
-            throttle.fail(daily, now)
             throttle.fail(daily, now)
             closed = now if row.tries + 1 >= TRIES else None
             SignIn.update(tries=row.tries + 1, closed_at=closed).where(SignIn.id == row.id).execute()

@@ -60,6 +60,12 @@ class TimeZoneUnknown(Invalid):
     message = "Ce fuseau horaire n’existe pas : on attend par exemple Europe/Paris ou Indian/Reunion."
 
 
+class OfficeNameTaken(Refused):
+    """Another office bears this name, by which both are found."""
+
+    message = "Une étude porte déjà le nom {name} : distinguez-les, par exemple par la ville."
+
+
 class OfficeMissing(NotFound):
     """No office of that name."""
 
@@ -76,7 +82,7 @@ def add(  # the operator's act, before any member exists
     time_zone: str = "Europe/Paris",
     territory: str = "",
 ) -> Office:
-    """Add an office. Raises `Invalid` naming the field at fault."""
+    """Add an office. Raises `Invalid` naming the field at fault, `OfficeNameTaken`."""
     if time_zone not in available_timezones():
         raise TimeZoneUnknown
     if territory not in calendar.TERRITORIES:
@@ -90,6 +96,9 @@ def add(  # the operator's act, before any member exists
     with models.write():
         office = Office.create(**facts, time_zone=time_zone, territory=territory, created_at=gateways.clock.now())
         journal.append(gateways, "office.added", author=journal.OPERATOR, office=office, detail={"name": office.name})
+        # Looked for last: the journal's head is locked by now, so that two additions cannot both miss the other.
+        if Office.select().where(_bears(office.name)).count() > 1:
+            raise OfficeNameTaken(name=office.name)
     return office
 
 
@@ -100,7 +109,7 @@ def everyone() -> list[Office]:
 
 def named(name: str) -> Office:
     """Return the office of that name or identifier. Raises `OfficeMissing`."""
-    by_name = list(Office.select().where(pw.fn.LOWER(Office.name) == name.strip().lower()))
+    by_name = list(Office.select().where(_bears(name.strip())))
     if not by_name:
         try:
             by_name = list(Office.select().where(Office.id == UUID(name)))
@@ -175,3 +184,7 @@ def check_password(password: str, *about: str) -> None:
 def members(office: Office) -> list[Member]:
     """Return the office's present members by name."""
     return list(Member.select().where(Member.office == office, Member.left_at.is_null()).order_by(Member.name))
+
+
+def _bears(name: str) -> pw.Expression:
+    return pw.fn.LOWER(Office.name) == name.lower()

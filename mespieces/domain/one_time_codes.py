@@ -9,13 +9,14 @@ from uuid import UUID
 import pyotp
 
 from mespieces import models
-from mespieces.domain import journal, outbox, sign_ins, text
+from mespieces.domain import journal, outbox, sign_ins, text, throttle
 from mespieces.errors import Refused, TooMany
 from mespieces.gateways import Gateways
 from mespieces.models import Access, CodeKey, Deposit, Member, Recipient, SignIn
 
 CODE_LASTS = timedelta(minutes=10)
 CODES_A_SIGN_IN = 5
+MAILS_A_DAY = 20
 RESEND_AFTER = timedelta(seconds=30)
 STEP = 30  # seconds (RFC 6238)
 DIGITS = {"app": 6, "email": 8, "office": 8}
@@ -25,6 +26,15 @@ class CodesExhausted(TooMany):
     """Too many wrong codes today for this recipient."""
 
     message = "Trop de codes erronés aujourd’hui. Réessayez demain, ou appelez le numéro figurant sur l’acte."
+
+
+class TooManyAsked(TooMany):
+    """More codes were asked for than anybody needs; none of them was wrong."""
+
+    message = (
+        "Beaucoup de codes ont été demandés : servez-vous du dernier reçu. S’il n’est pas arrivé, vérifiez l’adresse, "
+        "ou appelez le numéro figurant sur l’acte."
+    )
 
 
 class TooSoon(TooMany):
@@ -45,7 +55,7 @@ class NobodyWaiting(Refused):
 def send(gateways: Gateways, token: str, *, again: bool = False) -> SignIn:
     """Have a code sent by e-mail, where that is the way; a code already on its way is not sent twice.
 
-    Raises `TooSoon`, `CodesExhausted`, `SignInOver`.
+    Raises `TooSoon`, `TooManyAsked`, `SignInOver`.
     """
     sign_in = sign_ins.find(gateways, token)
     if sign_in.way != "email" or (sign_in.code_step is not None and not again):
@@ -55,6 +65,9 @@ def send(gateways: Gateways, token: str, *, again: bool = False) -> SignIn:
         now = gateways.clock.now()
         if row.code_issued_at and now - row.code_issued_at < RESEND_AFTER:
             raise TooSoon(retry_after=int(RESEND_AFTER.total_seconds()))
+        # An act gives its holder no means to flood somebody's mailbox: addresses and sign-ins change, the count stays.
+        if throttle.fail(throttle.key("code-mail", str(row.access_id)), now) > MAILS_A_DAY:
+            raise TooManyAsked(retry_after=int(throttle.HOUR.total_seconds()))
         _issue(gateways, row, now, author=journal.unidentified(sign_in.access), detail={})
         outbox.queue(gateways, "code", recipient=sign_in.access.recipient, sign_in=row)
     gateways.bell.ring("mail")
@@ -98,7 +111,7 @@ def waited_for(gateways: Gateways, deposit: Deposit) -> frozenset[UUID]:
 def tell(gateways: Gateways, recipient: Recipient, reason: str, *, by: Member, trace: journal.Trace) -> str:
     """Return a code for a member to tell the recipient, by phone or at the counter; journaled with its reason.
 
-    Raises `Needed`, `NobodyWaiting`, `CodesExhausted`.
+    Raises `Needed`, `NobodyWaiting`, `TooManyAsked`.
     """
     reason = text.line(reason, "reason")
     waiting = waiting_for_office(gateways, recipient)
@@ -151,7 +164,7 @@ def _app_matches(gateways: Gateways, row: SignIn, digits: str, now: datetime) ->
 def _issue(gateways: Gateways, row: SignIn, now: datetime, *, author: journal.Author, detail: dict[str, str]) -> None:
     """Set the code awaited to the next step never used, and journal that a code was issued."""
     if row.codes_issued >= CODES_A_SIGN_IN:
-        raise CodesExhausted(retry_after=3600)
+        raise TooManyAsked(retry_after=int(sign_ins.SIGN_IN_LASTS.total_seconds()))
     key = _key(gateways, row, now)
     step = max(int(now.timestamp()) // STEP, key.last_step + 1)
     CodeKey.update(last_step=step).where(CodeKey.id == key.id).execute()

@@ -15,6 +15,8 @@ class SignInOver(Expired):
     """The sign-in in progress is closed or too old."""
 
     message = "Cette identification n’est plus en cours : recommencez avec la référence et le code d’accès."
+    heading = "Identification à recommencer"
+    advice = "Reprenez depuis la première page : par sécurité, cette étape se termine d’elle-même après une demi-heure."
 
 
 def find(gateways: Gateways, token: str | None) -> SignIn:

@@ -11,7 +11,10 @@ LONGEST_LINE = 200  # characters
 # Controls, line breaks and the marks that turn the reading direction round: never wanted in a name or a title.
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]+")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]+")
-_EMAIL = re.compile(r"[^@\s,;:<>()\[\]\"\\]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.)+[A-Za-z]{2,63}")
+# A dot-atom (RFC 5321) without `%`, which old relays read as a route; beyond ASCII, most servers take no mail (RFC 6531).
+_ATOM = r"[A-Za-z0-9!#$&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,63}}")
 
 
 class Needed(Invalid):
@@ -41,7 +44,7 @@ class NotADate(Invalid):
 
 def storable(text: str) -> str:
     """Return `text` in Unicode form NFC, without what no database or journal takes (NUL, lone surrogates)."""
-    return unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd"))
+    return unicodedata.normalize("NFC", text.encode("utf-8", "ignore").decode().replace("\x00", ""))
 
 
 def line(typed: str | None, field: str, *, most: int = LONGEST_LINE, needed: bool = True) -> str:
@@ -61,7 +64,7 @@ def email(typed: str | None, field: str = "email", *, needed: bool = True) -> st
     clean = line(typed, field, most=254, needed=needed)
     if not clean:
         return ""
-    if not _EMAIL.fullmatch(clean) or ".." in clean:
+    if not _EMAIL.fullmatch(clean):
         raise NotAnEmail(field=field)
     local, _, domain = clean.rpartition("@")
     return f"{local}@{domain.lower()}"
@@ -94,6 +97,8 @@ def needed_day(typed: str | None, field: str, *, latest: date) -> date:
 
 
 def _checked(clean: str, field: str, most: int, needed: bool) -> str:
+    if not clean.strip("\ufffd\n "):  # what stands for bytes that were no text says nothing alone
+        clean = ""
     if not clean and needed:
         raise Needed(field=field)
     if len(clean) > most:

@@ -17,6 +17,12 @@ def home() -> str:
     return _form(reference=_well_formed(request.args.get("reference", "")))
 
 
+@bp.get("/consulter")
+def way_in() -> BaseResponse:
+    """Lead whoever reloads or retypes the form's address to the form."""
+    return redirect(url_for(".home"), 303)
+
+
 @bp.post("/consulter")
 def consult() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Check what is printed on the act, then lead to the second step."""

@@ -44,7 +44,7 @@ def list_documents() -> str:
 def read(number: int) -> str:
     """A document, page by page. Its pages' images open the consultation, not this page around them."""
     deposit = _deposit()
-    document = documents.numbered(deposit, number)
+    document = consultations.check_before_showing(current.gateways(), current.session(), number, current.trace())
     first = max(1, request.args.get("page", 1, type=int)) - 1
     start = min(first, document.pages - 1) // SHEET * SHEET
     shown = range(start + 1, min(start + SHEET, document.pages) + 1)
@@ -113,8 +113,11 @@ def bundle() -> BaseResponse:
                 whole=position < len(done), sent=done[position] if position < len(done) else 0,
             )  # fmt: skip
 
+    def corrupted() -> None:
+        consultations.corrupted_midway(gateways, session, readings[len(done)], trace)
+
     done: list[int] = []
-    handing = streams.Handing(_zipped(readings, done), partial(finish, done=done))
+    handing = streams.Handing(_zipped(readings, done), partial(finish, done=done), corrupted)
     response = Response(handing, mimetype="application/zip", direct_passthrough=True)
     response.headers["Content-Disposition"] = streams.named(f"Pièces {deposit.order_number.replace('/', '-')}.zip")
     return response
@@ -158,7 +161,8 @@ def _served(
             return
         consultations.finish(gateways, session, reading, mode, trace, whole=sent == part.size, sent=sent)
 
-    return streams.send(streams.Handing(chunks, finish), part, media_type, headers)
+    corrupted = partial(consultations.corrupted_midway, gateways, session, reading, trace)
+    return streams.send(streams.Handing(chunks, finish, corrupted), part, media_type, headers)
 
 
 def _zipped(readings: list[Reading], done: list[int]) -> Iterator[bytes]:

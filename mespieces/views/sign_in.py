@@ -1,9 +1,10 @@
 """The recipient's second step: choosing a way, then a one-time code."""
 
 import io
+from collections.abc import Callable
 
 import segno
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces.domain import identification, one_time_codes, sign_ins, ways
@@ -24,7 +25,7 @@ def channel() -> BaseResponse | str:
 
 
 @bp.post("/canal")
-def choose() -> BaseResponse | tuple[str, int]:
+def choose() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Remember the way chosen and have the code sent where it is sent."""
     way, email = request.form.get("channel", ""), request.form.get("email", "")
     try:
@@ -33,7 +34,10 @@ def choose() -> BaseResponse | tuple[str, int]:
         return _channel(_sign_in(), chosen=way, email=email[:254], errors={error.field: str(error)}), 422
     if way == "act":
         return _enter(identification.act_alone(current.gateways(), _token(), current.trace()))
-    one_time_codes.send(current.gateways(), _token())
+    try:
+        one_time_codes.send(current.gateways(), _token())
+    except one_time_codes.TooSoon as early:
+        return _early(early, lambda: _channel(_sign_in()))
     return redirect(url_for(".code"), 303)
 
 
@@ -65,9 +69,12 @@ def confirm() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]
 
 
 @bp.post("/code/renvoyer")
-def resend() -> BaseResponse:
+def resend() -> BaseResponse | tuple[str, int, dict[str, str]]:
     """Send another code; what was counted stays counted."""
-    one_time_codes.send(current.gateways(), _token(), again=True)
+    try:
+        one_time_codes.send(current.gateways(), _token(), again=True)
+    except one_time_codes.TooSoon as early:
+        return _early(early, lambda: _code(_sign_in()))
     return redirect(url_for(".code", renvoye=1), 303)
 
 
@@ -112,6 +119,12 @@ def _code(sign_in: SignIn, error: str = "") -> str:
         resent="renvoye" in request.args,
         **_context(sign_in),
     )
+
+
+def _early(refusal: one_time_codes.TooSoon, show: Callable[[], str]) -> tuple[str, int, dict[str, str]]:
+    """Answer that it is too soon on the page itself, which is where the code is typed or another way chosen."""
+    flash(str(refusal), "warn")
+    return show(), 429, {"Retry-After": str(refusal.retry_after)}
 
 
 def _context(sign_in: SignIn) -> dict[str, object]:

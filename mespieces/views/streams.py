@@ -4,6 +4,7 @@ No database work happens inside a generator: the end is journaled when the serve
 """
 
 import base64
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from mespieces import models
+from mespieces.gateways.vault import Corrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +60,32 @@ def wanted(asked: Range | None, if_range: str | None, size: int, etag: str) -> P
 class Handing:
     """Hands bytes to the server, counts them, and says at the end how many left."""
 
-    def __init__(self, chunks: Iterator[bytes], finish: Callable[[int], None]) -> None:
+    def __init__(
+        self, chunks: Iterator[bytes], finish: Callable[[int], None], corrupted: Callable[[], None] | None = None
+    ) -> None:
         self._chunks = chunks
         self._finish: Callable[[int], None] | None = finish
+        self._corrupted = corrupted
+        self._met_corruption = False
         self._sent = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            yield chunk
-            self._sent += len(chunk)  # counted once the server asks for more: it has taken these
+        try:
+            for chunk in self._chunks:
+                yield chunk
+                self._sent += len(chunk)  # counted once the server asks for more: it has taken these
+        except Corrupted as error:
+            self._met_corruption = True
+            # The headers have left: the one honest thing is to break the connection, as servers understand it.
+            raise ConnectionResetError(errno.ECONNRESET, "the document cannot be read further") from error
 
     def close(self) -> None:
         """Say once, on a connection of its own, how many bytes left: the request's is already closed."""
         finish, self._finish = self._finish, None
         if finish is not None:
             with models.database.connection_context():
+                if self._met_corruption and self._corrupted:
+                    self._corrupted()
                 finish(self._sent)
 
 

@@ -9,15 +9,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import make
 import pytest
 import servers
 from click.testing import CliRunner, Result
 
-from mespieces import cli, models, runtime, server
-from mespieces.domain import clockwork, documents, journal
+from mespieces import app, cli, models, runtime, server
+from mespieces.domain import clockwork, deposits, documents, drafts, journal, offices, recipients, retention
 from mespieces.gateways.clock import SystemClock
 from mespieces.models import Deposit, Document, Fact, Member, Office, Recipient
 from mespieces.verifier.__main__ import main as verify_main
@@ -192,6 +194,23 @@ def test_offices_are_added_and_listed(installed):
     assert "SELARL Kerouac" in run("office", "list").stdout
 
 
+def test_the_name_of_an_office_is_taken_once_however_it_is_written(gateways):
+    first = make.office(gateways, "SELARL Kérouac")
+
+    with pytest.raises(offices.OfficeNameTaken, match="SELARL KÉROUAC"):
+        make.office(gateways, "  SELARL  KÉROUAC ")
+
+    assert offices.named("selarl kérouac") == first
+    assert (Office.select().count(), make.count("office.added")) == (1, 1)
+
+
+def test_two_offices_added_at_once_do_not_share_a_name(gateways):
+    results = make.threads(4, lambda: make.office(gateways, "SELARL Kerouac"))
+
+    assert [type(found) for found in results].count(offices.OfficeNameTaken) == 3
+    assert Office.select().count() == 1
+
+
 def test_a_member_is_added_with_a_drawn_password_then_reset(installed):
     added = told("member", "add", "--office", "SCP Lefèvre & Marchand", "--name", "Hugo", "--email", "h@b.fr",
                  "--role", "clerc")  # fmt: skip
@@ -264,10 +283,29 @@ def test_a_refused_file_leaves_no_bytes_and_files_nothing(installed, paper, tmp_
     refused = run("deposit", "add", *CASE, "--recipient", "A. Payet", paper, str(wrong))
 
     assert refused.exit_code == 1
-    assert refused.stderr.startswith("programme.exe : ")
-    assert Document.select().count() == 0
-    assert Deposit.select().where(Deposit.filed_at.is_null(False)).count() == 0
+    assert refused.stderr.startswith("programme.exe\u00a0: ")
+    assert "le brouillon ouvert pour ce dépôt est supprimé" in refused.stderr
+    assert (Document.select().count(), Deposit.select().count()) == (0, 0)
+    assert make.operations()[-4:] == [
+        "deposit.created", "document.deposited", "document.withdrawn", "deposit.withdrawn",
+    ]  # fmt: skip
+    assert told("journal", "verify")["intact"]
     assert [path for path in (installed / "storage").rglob("*") if path.is_file()] == []
+
+
+def test_a_deposit_without_a_reference_of_the_office_bears_the_number_of_the_order(installed, paper):
+    filed = told("deposit", "add", *CASE[:-2], "--recipient", "A. Payet", paper)
+
+    assert filed["office_reference"] == "2026-1187"
+
+
+def test_too_many_recipients_leave_no_draft(installed, paper, monkeypatch):
+    monkeypatch.setattr(recipients, "MOST", 1)
+
+    refused = run("deposit", "add", *CASE, "--recipient", "A. Payet", "--recipient", "B. Payet", paper)
+
+    assert refused.exit_code == 1
+    assert (Deposit.select().count(), Recipient.select().count()) == (0, 0)
 
 
 def test_a_case_that_cannot_be_read_opens_no_draft(installed, paper):
@@ -276,6 +314,54 @@ def test_a_case_that_cannot_be_read_opens_no_draft(installed, paper):
     assert run("deposit", "add", *case, "--recipient", "A. Payet", paper).exit_code == 1
     assert run("deposit", "add", *CASE, "--recipient", "A <b> c", paper).exit_code == 2
     assert Deposit.select().count() == 0
+
+
+# Drafts
+
+
+def test_a_dropped_draft_leaves_its_records_alone(gateways):
+    draft = make.draft(gateways)
+    make.document(gateways, draft)
+    make.document(gateways, draft)
+    make.recipient(gateways, draft)
+
+    drafts.drop(gateways, draft.id, by=journal.OPERATOR)
+
+    assert [table.select().count() for table in (Deposit, Document, Recipient)] == [0, 0, 0]
+    assert list(gateways.vault.names()) == []
+    assert make.operations(draft.id)[-3:] == ["document.withdrawn", "document.withdrawn", "deposit.withdrawn"]
+    body = json.loads(bytes(models.JournalPayload.select().where(models.JournalPayload.group == "proof")
+                            .order_by(models.JournalPayload.sequence.desc()).get().body))  # fmt: skip
+    assert (body["object"], body["detail"]) == ({"deposit": str(draft.id)}, {"draft": True})
+    with pytest.raises(deposits.DepositMissing):
+        drafts.drop(gateways, draft.id, by=journal.OPERATOR)
+
+
+def test_a_filed_deposit_is_not_dropped(gateways):
+    filed = make.filed(gateways)
+
+    with pytest.raises(deposits.DepositFiled):
+        drafts.drop(gateways, filed.id, by=journal.OPERATOR)
+
+    assert Document.select().where(Document.deposit == filed).count() == 1
+
+
+def test_drafts_that_nobody_touched_for_a_month_are_dropped(gateways):
+    office = make.office(gateways)
+    filed, old, touched = make.filed(gateways, office), make.draft(gateways, office), make.draft(gateways, office)
+    make.recipient(gateways, old)
+    gateways.clock.advance(timedelta(days=29))
+    assert drafts.drop_old(gateways) == 0
+    make.recipient(gateways, touched)
+    make.draft(gateways, office)
+    gateways.clock.advance(timedelta(days=2))
+
+    assert drafts.drop_old(gateways) == 0  # the clock jumped: nothing is destroyed before the operator says so
+    clockwork.confirm(gateways.clock.now())
+    assert drafts.drop_old(gateways) == 1
+
+    assert Deposit.get_or_none(Deposit.id == old.id) is None
+    assert {filed.id, touched.id} < {row.id for row in Deposit.select()}
 
 
 # Ends
@@ -346,7 +432,7 @@ def test_a_stored_document_that_changed_is_named(installed, paper):
 
 
 def test_check_finds_nothing_wrong_after_init(installed):
-    assert told("check") == {"ok": True, "problems": []}
+    assert told("check") == {"ok": True, "problems": [], "remarks": []}
     assert run("check").stdout == "Tout est en ordre.\n"
 
 
@@ -357,8 +443,9 @@ def test_check_finds_nothing_wrong_after_init(installed):
         ("keys", "chmod 600", lambda folder, _: (folder / "keys" / "secret.key").chmod(0o644)),
         ("keys", "manque", lambda folder, _: (folder / "keys" / "journal.key").unlink()),
         ("database", "mespieces init", lambda folder, _: (folder / "mespieces.db").unlink()),
-        ("storage", "n’est pas reconnue", lambda _, env: env("MESPIECES_STORAGE_URL", "ftp://x")),
-        ("mail", "n’est pas reconnue", lambda _, env: env("MESPIECES_MAIL_URL", "pigeon://x")),
+        ("settings", "STORAGE_URL", lambda _, env: env("MESPIECES_STORAGE_URL", "ftp://x")),
+        ("settings", "QUEUE_URL", lambda _, env: env("MESPIECES_QUEUE_URL", "redis://x")),
+        ("mail", "MESPIECES_MAIL_URL", lambda _, env: env("MESPIECES_MAIL_URL", "smtps://x?ca=/nowhere.pem")),
         ("mail", "ne partent pas", lambda _, env: env("MESPIECES_PUBLIC_URL", "https://pieces.example.fr")),
         ("public_url", "n’est pas chiffrée", lambda _, env: env("MESPIECES_PUBLIC_URL", "http://pieces.example.fr")),
         ("public_url", "TRUSTED_PROXIES", lambda _, env: env("MESPIECES_PUBLIC_URL", "https://pieces.example.fr")),
@@ -373,6 +460,17 @@ def test_check_says_in_words_what_is_wrong(installed, monkeypatch, about, words,
     assert result.exit_code == 1
     problems = json.loads(result.stdout)["problems"]
     assert [row for row in problems if row["about"] == about and words in row["problem"]]
+
+
+def test_check_says_that_a_reserved_setting_has_no_effect_and_calls_it_no_problem(installed, monkeypatch):
+    monkeypatch.setenv("MESPIECES_TSA_URL", "https://tsa.example.fr")
+    monkeypatch.setenv("MESPIECES_TSA_ROOTS", "/etc/roots.pem")
+
+    shown = run("check")
+
+    assert shown.exit_code == 0
+    assert [line.split()[3] for line in shown.stdout.splitlines()[1:]] == ["MESPIECES_TSA_URL", "MESPIECES_TSA_ROOTS"]
+    assert "pas encore d’effet" in shown.stdout
 
 
 def test_check_names_mails_that_wait(installed):
@@ -426,6 +524,23 @@ def test_serve_answers_works_and_stops_when_told(serving, stop):
     words, _ = process.communicate(timeout=5)
     assert process.returncode == 0, words
     assert "Traceback" not in words
+
+
+def test_strangers_asking_whether_the_site_is_ready_have_the_disk_written_once(gateways, settings, monkeypatch):
+    from mespieces.views import operator
+
+    checks, now = [], [1000.0]
+    monkeypatch.setattr(type(gateways.vault), "check", lambda _: checks.append(now[0]))
+    monkeypatch.setattr(operator, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    retention.beat(gateways)
+    opened = runtime.Runtime(settings=settings, database=models.database.obj, gateways=gateways, secret_key=b"k" * 32)
+    models.database.close()
+    site = app.create(opened).test_client()
+
+    for now[0] in (1000.0, 1001.0, 1009.9, 1010.0, 1012.0):
+        assert site.get("/readyz").status_code == 200
+
+    assert checks == [1000.0, 1010.0]
 
 
 def test_serve_before_init_is_a_sentence(serving, monkeypatch, tmp_path):

@@ -49,8 +49,28 @@ def test_the_public_address_gives_the_host_and_the_scheme():
         ("PUBLIC_URL", "https://"),
         ("PUBLIC_URL", "https://example.fr/pieces"),
         ("PUBLIC_URL", "ftp://example.fr"),
+        ("PUBLIC_URL", "https://x:abc"),
+        ("PUBLIC_URL", "http://x#f"),
+        ("PUBLIC_URL", "http://x?"),
+        ("PUBLIC_URL", "http://u:p@x"),
+        ("PUBLIC_URL", "http://[::1"),
+        ("DATABASE_URL", "redis://x"),
+        ("DATABASE_URL", "sqlite:///"),
+        ("DATABASE_URL", "mespieces.db"),
+        ("STORAGE_URL", "s3://bucket"),
+        ("STORAGE_URL", "file://storage"),
+        ("QUEUE_URL", "redis://x"),
+        ("QUEUE_URL", "memory:"),
+        ("QUEUE_URL", "sqlite:queue.db"),
+        ("MAIL_URL", "pigeon://x"),
+        ("MAIL_URL", "smtp://"),
+        ("MAIL_URL", "smtp://x:abc"),
+        ("MAIL_FROM", "zzz"),
+        ("MAIL_FROM", "a@b@c"),
+        ("MAIL_FROM", "a@b.fr, c@d.fr"),
         ("ACT_ALONE", "yes"),
         ("OFFICE_NETWORKS", "10.0.0.0/33"),
+        ("OFFICE_NETWORKS", ","),
         ("TRUSTED_PROXIES", "-1"),
         ("TRUSTED_PROXIES", "11"),
         ("TRUSTED_PROXIES", "²"),
@@ -62,6 +82,30 @@ def test_the_public_address_gives_the_host_and_the_scheme():
 def test_a_setting_that_cannot_be_meant_is_named(name, value):
     with pytest.raises(config.SettingWrong, match=f"MESPIECES_{name} "):
         read(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "http://[::1]:8080"),
+        ("DATABASE_URL", "postgres://mespieces@/mespieces?host=/run/postgresql"),
+        ("DATABASE_URL", "postgresql://u:p%40ss@db.example.fr:5433/mespieces"),
+        ("STORAGE_URL", "memory:"),
+        ("QUEUE_URL", "postgresql://mespieces@/mespieces"),
+        ("MAIL_URL", "smtp://u:p%40ss%2F@mail.example.fr:587?starttls=required&ca=/etc/ca.pem"),
+        ("MAIL_URL", "memory:"),
+        ("MAIL_FROM", "root@localhost"),
+    ],
+)
+def test_what_a_setting_may_be_is_taken_as_it_is(name, value):
+    assert getattr(read(**{name: value}), name.lower()) == value
+
+
+def test_an_address_that_is_refused_does_not_show_its_password():
+    for name in ("DATABASE_URL", "QUEUE_URL", "MAIL_URL", "STORAGE_URL", "PUBLIC_URL"):
+        with pytest.raises(config.SettingWrong) as refused:
+            read(**{name: "redis://u:hunter2@x:abc"})
+        assert "hunter2" not in str(refused.value)
 
 
 def test_networks_are_separated_by_spaces_or_commas():

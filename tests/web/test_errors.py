@@ -48,7 +48,7 @@ def test_what_does_not_exist_is_404(site):
 
 
 def test_an_address_asked_the_wrong_way_is_405_and_says_how(site):
-    assert set(site.visitor().get("/consulter", 405).headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+    assert set(site.visitor().get("/consulter/code/renvoyer", 405).headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
 
 
 def test_what_the_state_of_things_forbids_is_409(site, marchand):

@@ -31,6 +31,7 @@ EXPECTED = {
     # Everyone. A sign-in that nobody began is over.
     "GET /static/<path:filename>": _all(200),
     "GET /": _all(200),
+    "GET /consulter": _all(HOME),
     "POST /consulter": _all(422),
     "GET /aide": _all(200),
     "GET /accessibilite": _all(200),
@@ -76,11 +77,12 @@ EXPECTED = {
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/signification": _office(422),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/code": _office(422),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/canal": _office(422),
+    "GET /etude/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/fichier": _office(200),
     # Offices: a draft. What takes away comes last, so that filing what is left is refused.
     "GET /etude/depots/<uuid:deposit_id>/affaire": _office(200),
     "POST /etude/depots/<uuid:deposit_id>/affaire": _office(422),
     "GET /etude/depots/<uuid:deposit_id>/pieces": _office(200),
-    "POST /etude/depots/<uuid:deposit_id>/pieces": _office("."),
+    "POST /etude/depots/<uuid:deposit_id>/pieces": _office(422),
     "POST /etude/depots/<uuid:deposit_id>/pieces/<uuid:document_id>": _office(422),
     "POST /etude/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/place": _office("."),
     "GET /etude/depots/<uuid:deposit_id>/destinataires": _office(200),

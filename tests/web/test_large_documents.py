@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlencode
 
 import make
 import pytest
@@ -164,3 +166,39 @@ def test_a_document_of_1_gib_is_uploaded_and_downloaded_in_little_memory(server)
     connection.close()
     assert received.hexdigest() == digest.hexdigest()
     assert _peak(process) < MOST_MEMORY
+
+
+def test_a_burst_of_strangers_and_a_day_of_printing_leave_the_memory_small(server):
+    opened, port, process = server
+    gateways = opened.gateways
+    member = make.member(gateways)
+    deposit = make.filed(gateways, member.office)
+    at = f"/etude/depots/{deposit.id}/destinataires/{make.first(deposit).id}"
+    with models.write():
+        token = sessions.start(gateways.clock.now(), way="password+totp", member=member)
+
+    def wrong(_number: int) -> int:
+        return _post(port, "/", "/consulter", {"reference": "W08N-0B87", "secret": "V5JWY-QPGQ3-0KBSS-9W35W"})
+
+    with ThreadPoolExecutor(16) as strangers:
+        answers = set(strangers.map(wrong, range(48)))
+    printed = {_post(port, at, f"{at}/feuillet", {}, cookie=f"etude={token}") for _ in range(12)}
+
+    assert answers <= {422, 429}
+    assert printed == {200}
+    assert _peak(process) < MOST_MEMORY
+
+
+def _post(port: int, page: str, to: str, form: dict[str, str], cookie: str = "") -> int:
+    """Read a page, post its form as a browser would, and return the status."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", page, headers={"Cookie": cookie})
+        answer = connection.getresponse()
+        token = re.search(r'name="csrf_token" value="([^"]+)"', answer.read().decode())
+        assert token
+        cookies = "; ".join(filter(None, [cookie, answer.headers["Set-Cookie"].split(";")[0]]))
+        headers = {"Cookie": cookies, "Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", to, urlencode({"csrf_token": token[1], **form}), headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status

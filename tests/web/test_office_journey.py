@@ -134,8 +134,8 @@ def test_of_several_files_the_good_ones_are_taken_and_each_bad_one_is_named(site
 def test_a_form_sent_without_a_file_changes_nothing(site, office, draft):
     at = f"/etude/depots/{draft.id}/pieces"
     office.get(at)
-    office.post(at, data=_files(("", b"")))
-    office.post(at)
+    office.post(at, 422, data=_files(("", b"")))
+    office.post(at, 422)
 
     assert Document.select().count() == 0
     assert list(site.gateways.vault.names()) == []

@@ -154,6 +154,8 @@ def _take_body(deposit: Deposit) -> None:
     with Arrival(current.gateways()) as arrival:
         while chunk := request.stream.read(CHUNK):
             arrival.write(chunk)
+        if request.content_length not in {None, arrival.size}:
+            raise documents.UploadCut  # a PDF cut after an earlier %%EOF would pass for another version of it
         documents.add(
             current.gateways(), deposit.id, arrival, unquote(request.headers["X-Filename"]),
             by=current.author(), member=current.member(),
@@ -163,10 +165,12 @@ def _take_body(deposit: Deposit) -> None:
 def _take_form(deposit: Deposit) -> list[str]:
     """Take the files of a form, which its parser has sealed while it read; return a sentence for each refused."""
     refused: list[str] = []
+    chosen = False
     for sent in request.files.getlist("files"):
         into = sent.stream
         if not isinstance(into, FileIntoVault) or (not sent.filename and not into.arrival.size):
             continue
+        chosen = True
         try:
             documents.add(
                 current.gateways(), deposit.id, into.arrival, sent.filename or "",
@@ -174,7 +178,7 @@ def _take_form(deposit: Deposit) -> list[str]:
             )  # fmt: skip
         except documents.REFUSALS as error:
             refused.append(f"{sent.filename} : {error}")
-    return refused
+    return refused if chosen else ["Choisissez au moins un fichier."]
 
 
 def _case(deposit: Deposit | None, error: Invalid | None = None) -> str:

@@ -63,6 +63,18 @@ def print_sheet(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[st
     return response
 
 
+@door.bp.get("/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/fichier")
+def read_document(deposit_id: UUID, document_id: UUID) -> BaseResponse:
+    """A document as it was deposited, for the office to check; journaled like any reading."""
+    document = documents.find(door.find(deposit_id), document_id)
+    if request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", ""):
+        return Response(mimetype=document.media_type)
+    plaintext = consultations.read_by_member(current.gateways(), document, by=current.author())
+    part = streams.Part(0, document.size, document.size, partial=False)
+    handing = streams.Handing(plaintext.chunks(), lambda _sent: plaintext.close())
+    return streams.send(handing, part, document.media_type, streams.described(document))
+
+
 @door.bp.get("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>")
 def person(deposit_id: UUID, recipient_id: UUID) -> str:
     """One recipient: access, significations, and the code to tell by phone."""
