@@ -1,9 +1,9 @@
 """The web server of the one-command default: one process, many threads, and the queue's threads beside them."""
 
-import errno
-import logging
 import contextlib
 import ctypes
+import errno
+import logging
 import os
 import signal
 import socket

@@ -9,7 +9,17 @@ from huey import Huey, PostgresHuey, SqliteHuey, crontab
 from huey.consumer import Consumer
 
 from mespieces import models
-from mespieces.domain import checkpoints, consultations, documents, journal, notices, outbox, retention, throttle
+from mespieces.domain import (
+    checkpoints,
+    consultations,
+    documents,
+    drafts,
+    journal,
+    notices,
+    outbox,
+    retention,
+    throttle,
+)
 from mespieces.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -106,6 +116,7 @@ class Worker:
 
     def _sweep(self) -> None:
         consultations.sweep(self._runtime.gateways)
+        drafts.drop_old(self._runtime.gateways)
         retention.sweep(self._runtime.gateways)
         retention.sweep_orphans(self._runtime.gateways)
         with models.write():

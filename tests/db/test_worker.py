@@ -1,0 +1,74 @@
+"""The worker's rounds: what waits is taken up, whoever forgot to ring."""
+
+import dataclasses
+from datetime import timedelta
+
+import make
+import pytest
+
+from mespieces import models
+from mespieces.domain import clockwork, deposits, documents
+from mespieces.gateways.storage import FolderStorage
+from mespieces.gateways.vault import open_vault
+from mespieces.models import Deposit, Document, JournalCheckpoint, Message
+from mespieces.runtime import Runtime
+from mespieces.worker import EVERY_MINUTE, Worker
+
+
+@pytest.fixture
+def worker(gateways, settings):
+    known = dataclasses.replace(settings, queue_url=f"sqlite:///{settings.data / 'queue.db'}")
+    vault = open_vault(FolderStorage(settings.data / "storage"), settings.master_key_file)
+    seen = dataclasses.replace(gateways, settings=known, vault=vault)
+    return Worker(Runtime(settings=known, database=models.database.obj, gateways=seen, secret_key=b"x" * 32))
+
+
+def test_a_minute_draws_pages_publishes_the_head_and_beats(worker):
+    gateways = worker._runtime.gateways
+    document = make.document(gateways, make.draft(gateways))
+
+    for work in EVERY_MINUTE:
+        worker.do(work)
+
+    assert Document.get().previews_at == gateways.clock.now()
+    assert gateways.vault.exists(f"{documents.folder(document.id)}/pages/1.webp")
+    assert JournalCheckpoint.select().count() == 1
+    assert clockwork.last_beat() == gateways.clock.now()
+
+
+def test_a_minute_ends_what_is_past_its_date(worker):
+    gateways = worker._runtime.gateways
+    deposit = make.filed(gateways)
+    Deposit.update(expires_at=gateways.clock.now()).execute()
+
+    worker.do("expiry")
+
+    assert deposits.state(Deposit.get_by_id(deposit.id), gateways.clock.now()) == deposits.State.ENDED
+    assert list(gateways.vault.names()) == []
+
+
+def test_a_minute_sends_what_waits(worker):
+    gateways = worker._runtime.gateways
+    make.waiting(gateways, make.first(make.filed(gateways)), "email")
+
+    worker.do("mail")
+
+    assert Message.get().sent_at is not None
+
+
+def test_an_hour_sweeps_old_drafts_and_what_uploads_left_behind(worker, settings):
+    gateways = worker._runtime.gateways
+    make.document(gateways, make.draft(gateways))
+    incoming = settings.data / "storage" / ".incoming"
+    (incoming / "cut").write_bytes(b"what a killed process was writing")
+    for day in range(31):  # the worker beats every day: the clock does not jump
+        gateways.clock.advance(timedelta(hours=23, minutes=59))
+        worker.do("expiry")
+        assert Deposit.select().count() == 1, day
+    gateways.clock.advance(timedelta(hours=2))
+
+    worker.do("sweep")
+
+    assert Deposit.select().count() == 0
+    assert list(gateways.vault.names()) == []
+    assert list(incoming.iterdir()) == []
