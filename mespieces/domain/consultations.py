@@ -12,7 +12,7 @@ from peewee import fn
 from mespieces import models
 from mespieces.domain import deposits, documents, journal, outbox, throttle
 from mespieces.errors import Refused, Unavailable
-from mespieces.gateways import Gateways
+from mespieces.gateways import Gateways, preview
 from mespieces.gateways.storage import Missing
 from mespieces.gateways.vault import Corrupted, KeyErased, Plaintext
 from mespieces.models import Access, Consultation, Delivery, Deposit, Document, Session
@@ -83,6 +83,8 @@ def page(
     gateways: Gateways, session: Session, number: int, page_number: int, trace: journal.Trace
 ) -> tuple[Reading, bytes]:
     """Open document `number` and return one of its pages as WebP. Raises as `open_document`, and `PageMissing`."""
+    if not 1 <= page_number <= documents.numbered(readable(gateways, session), number).pages:
+        raise preview.PageMissing  # before anything is journaled: nothing of it can be served
     reading = open_document(gateways, session, number, "page", trace)
     with _closed_on_error(reading):
         return reading, documents.page(gateways, reading.document, page_number)

@@ -272,3 +272,12 @@ def test_a_document_that_is_not_in_the_deposit_is_not_found(debtor):
         for rest in ("", "/fichier", "/texte", "/pages/1.webp"):
             debtor.get(f"/pieces/{number}{rest}", 404)
     debtor.get(f"/pieces/1/pages/{'9' * 40}.webp", 404)
+
+
+def test_a_page_the_document_does_not_have_is_not_found_and_journals_nothing(site):
+    deposit = make.filed(site.gateways)
+
+    for page in (0, 2, 46):
+        site.reading(deposit).get(f"/pieces/1/pages/{page}.webp", 404)
+
+    assert make.count("document.consulted") == 0
