@@ -1,7 +1,6 @@
 """The recipient's second step: choosing a way, then a one-time code."""
 
 import io
-from collections.abc import Callable
 
 import segno
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -25,7 +24,7 @@ def channel() -> BaseResponse | str:
 
 
 @bp.post("/canal")
-def choose() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
+def choose() -> BaseResponse | tuple[str, int]:
     """Remember the way chosen and have the code sent where it is sent."""
     way, email = request.form.get("channel", ""), request.form.get("email", "")
     try:
@@ -34,10 +33,7 @@ def choose() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]
         return _channel(_sign_in(), chosen=way, email=email[:254], errors={error.field: str(error)}), 422
     if way == "act":
         return _enter(identification.act_alone(current.gateways(), _token(), current.trace()))
-    try:
-        one_time_codes.send(current.gateways(), _token())
-    except one_time_codes.TooSoon as early:
-        return _early(early, lambda: _channel(_sign_in()))
+    one_time_codes.send(current.gateways(), _token())
     return redirect(url_for(".code"), 303)
 
 
@@ -74,7 +70,8 @@ def resend() -> BaseResponse | tuple[str, int, dict[str, str]]:
     try:
         one_time_codes.send(current.gateways(), _token(), again=True)
     except one_time_codes.TooSoon as early:
-        return _early(early, lambda: _code(_sign_in()))
+        flash(str(early), "warn")
+        return _code(_sign_in()), 429, {"Retry-After": str(early.retry_after)}
     return redirect(url_for(".code", renvoye=1), 303)
 
 
@@ -119,12 +116,6 @@ def _code(sign_in: SignIn, error: str = "") -> str:
         resent="renvoye" in request.args,
         **_context(sign_in),
     )
-
-
-def _early(refusal: one_time_codes.TooSoon, show: Callable[[], str]) -> tuple[str, int, dict[str, str]]:
-    """Answer that it is too soon on the page itself, which is where the code is typed or another way chosen."""
-    flash(str(refusal), "warn")
-    return show(), 429, {"Retry-After": str(refusal.retry_after)}
 
 
 def _context(sign_in: SignIn) -> dict[str, object]:

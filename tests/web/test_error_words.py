@@ -49,12 +49,13 @@ def test_an_identification_that_is_over_does_not_frighten_about_the_documents(si
 
 def test_documents_over_and_documents_withdrawn_are_not_said_alike(site, deposit):
     debtor = site.reading(deposit)
-    Deposit.update(withdrawn_at=site.gateways.clock.now(), withdrawn_because="Erreur").execute()
-    assert "<h1>Documents retirés</h1>" in debtor.get("/pieces", 410).text
-
-    Deposit.update(withdrawn_at=None, withdrawn_because="", expires_at=site.gateways.clock.now()).execute()
+    site.gateways.clock.advance(timedelta(minutes=5))
+    Deposit.update(expires_at=site.gateways.clock.now()).execute()
     assert "<h1>Mise à disposition terminée</h1>" in debtor.get("/pieces", 410).text
     assert HOME in debtor.page.text
+
+    Deposit.update(withdrawn_at=site.gateways.clock.now(), withdrawn_because="Erreur").execute()
+    assert "<h1>Documents retirés</h1>" in debtor.get("/pieces", 410).text
 
 
 def test_a_document_held_back_leads_to_the_others_and_is_not_asked_for_again(site, deposit):
@@ -132,19 +133,6 @@ def test_a_code_asked_again_too_soon_is_refused_on_the_page_of_the_code(site, de
     assert page.headers["Retry-After"] == "30"
     assert "patientez quelques instants" in page.text
     assert 'name="code"' in page.text
-
-
-def test_another_address_given_too_soon_is_refused_on_the_page_of_the_ways(site, deposit):
-    debtor = site.visitor()
-    debtor.carry(current.SIGN_IN, make.begun(site.gateways, make.first(deposit)).token)
-    debtor.get("/consulter/canal")
-    debtor.post("/consulter/canal", data={"channel": "email", "email": "payey@example.fr"})
-
-    page = debtor.post("/consulter/canal", 429, data={"channel": "email", "email": "payet@example.fr"})
-
-    assert "payet@example.fr" in page.text
-    site.gateways.clock.advance(timedelta(seconds=30))
-    debtor.post("/consulter/canal", data={"channel": "email", "email": "payet@example.fr"})
 
 
 def test_a_form_without_its_token_tells_a_browser_without_cookies_from_a_page_left_open(site):
