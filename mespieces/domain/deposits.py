@@ -295,7 +295,7 @@ def _mentions(word: str) -> pw.Expression:
     named = (
         Recipient.select(Recipient.deposit)
         .join(Access, pw.JOIN.LEFT_OUTER)
-        .where(holds(Recipient.name) | holds(Recipient.representative) | Access.reference.startswith(reference))
+        .where(holds(Recipient.name) | holds(Recipient.representative) | (Access.reference == reference))
     )
     found = Deposit.id.in_(named)
     for column in (Deposit.office_reference, Deposit.creditor, Deposit.court, Deposit.order_number):

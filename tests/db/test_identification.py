@@ -21,7 +21,7 @@ from mespieces.domain import (
     ways,
 )
 from mespieces.domain.identification import CodeWrong, Delayed, Wrong
-from mespieces.domain.one_time_codes import CodesExhausted
+from mespieces.domain.one_time_codes import CodesExhausted, TooManyAsked
 from mespieces.models import Access, CodeKey, Deposit, Message, Recipient, Session, SignIn
 
 ELSEWHERE = journal.Trace("203.0.113.9", "Autre")
@@ -251,7 +251,7 @@ def test_a_code_on_its_way_is_not_sent_twice_and_five_are_enough(gateways, recip
         minutes(gateways, 1)
         one_time_codes.send(gateways, token, again=True)
     minutes(gateways, 1)
-    with pytest.raises(CodesExhausted):
+    with pytest.raises(TooManyAsked):
         one_time_codes.send(gateways, token, again=True)
 
     assert make.count("code.issued") == Message.select().count() == 5

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mespieces import cli, models, runtime
+from mespieces.cli import console, service
 from mespieces.domain import checkpoints, journal
 from mespieces.gateways import keys
 from mespieces.models import Fact
@@ -100,7 +101,9 @@ def test_check_and_serve_say_that_a_key_is_foreign(started, name, monkeypatch):
     swap(getattr(started, name))
 
     told = CliRunner().invoke(cli.main, ["check", "--json"], catch_exceptions=False)
-    refused = CliRunner().invoke(cli.main, ["worker"], catch_exceptions=False)
+    refused = CliRunner().invoke(cli.main, ["office", "list"], catch_exceptions=False)
+    with pytest.raises(FILES[name]):
+        service.start(console.settings(), work=False)  # what « serve » does once it listens
 
     sentence = str(FILES[name](path=getattr(started, name)))
     assert (told.exit_code, refused.exit_code) == (1, 1)
