@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: .venv/.runtime ## Try the product on http://127.0.0.1:8080 (PORT=8080 DATA=./demo-data)
@@ -36,6 +36,13 @@ lint: .venv/.dev ## Check style, types, layers of imports and templates
 .PHONY: bench
 bench: .venv/.dev ## Measure the product
 	@PYTHONPATH=tests $(BIN)/python tests/bench/run.py
+
+.PHONY: screenshots
+screenshots: .venv/.dev ## Take the documentation's pictures again, from the browser tests
+	@.ci/programs.sh tests
+	@rm -rf build/screenshots && mkdir -p build/screenshots
+	@MESPIECES_SCREENSHOTS="$(CURDIR)/build/screenshots" $(BIN)/python -m pytest -q tests/browser/test_pages.py
+	@for picture in docs/screenshots/*.png; do cp "build/screenshots/$${picture##*/}" "$$picture"; done
 
 .PHONY: lock
 lock: .venv/.dev ## Pin what pyproject.toml asks for (LOCK=--upgrade takes the newest)

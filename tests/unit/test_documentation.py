@@ -7,7 +7,26 @@ from mespieces import worker
 from mespieces.domain import outbox
 from mespieces.verifier import record
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+
+
+def _linked(page):
+    """Return the files of the project that a page links to or shows."""
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    return {(page.parent / target).resolve() for target in targets if not target.startswith("http")}
+
+
+def test_what_a_page_links_to_is_there():
+    for page in PAGES:
+        missing = [str(target) for target in _linked(page) if not target.exists()]
+        assert missing == [], page.name
+
+
+def test_every_picture_is_shown_somewhere():
+    shown = set().union(*map(_linked, PAGES))
+    assert set((DOCS / "screenshots").glob("*.png")) == {path for path in shown if path.suffix == ".png"}
 
 
 def test_every_operation_of_the_journal_is_documented_and_none_other():
