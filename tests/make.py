@@ -257,12 +257,15 @@ _PROCESS = """
 import sys
 from datetime import datetime
 from mespieces import config, models, runtime
-from mespieces.domain import consultations, deposits, identification, journal, members, notices, outbox, retention, sign_ins
+from mespieces.domain import consultations, deposits, documents, identification, journal, members, notices, offices
+from mespieces.domain import outbox, recipients, retention, sign_ins
+from mespieces.models import Deposit, Document, Office, Recipient
+from uuid import UUID
 from mespieces.gateways.clock import ManualClock
 names = ("DATA", "DATABASE_URL", "STORAGE_URL", "MAIL_URL", "PUBLIC_URL")
 settings = config.read({"MESPIECES_" + name: value for name, value in zip(names, sys.argv[1:6])})
 opened = runtime.open_runtime(settings, clock=ManualClock(datetime.fromisoformat(sys.argv[6])))
-gateways, arguments = opened.gateways, sys.argv[7:]
+gateways, place, arguments = opened.gateways, int(sys.argv[7]), sys.argv[8:]
 opened.database.connect()
 print("ready", flush=True)
 sys.stdin.readline()
@@ -270,14 +273,19 @@ sys.stdin.readline()
 
 
 def processes(gateways: Gateways, count: int, script: str, *arguments: str) -> list[str]:
-    """Run `script` in several processes at once, with `gateways` and `arguments`, and return what each printed."""
+    """Run `script` in several processes at once and return what each printed.
+
+    It is given `gateways`, `arguments`, and its `place` among them, from 0.
+    """
     settings = gateways.settings
     facts = [settings.data, settings.database_url, "memory:", "memory:", settings.public_url, gateways.clock.now()]
-    command = [sys.executable, "-c", _PROCESS + script, *map(str, facts), *arguments]
+    command = [sys.executable, "-c", _PROCESS + script, *map(str, facts)]
     root = Path(__file__).parents[1]
     started = [
-        subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(count)
+        subprocess.Popen(
+            [*command, str(place), *arguments], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for place in range(count)
     ]
     for process in started:
         assert process.stdout is not None

@@ -1,20 +1,22 @@
 """`check`: what is misconfigured, in words an operator can act upon."""
 
+import contextlib
 import ipaddress
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from urllib.parse import urlsplit
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import click
 import peewee as pw
 
-from mespieces import migrations
+from mespieces import migrations, models
 from mespieces import runtime as starting
 from mespieces.cli import console
 from mespieces.config import Settings, SettingWrong
-from mespieces.domain import journal, offices
+from mespieces.domain import clockwork, french, journal, offices
 from mespieces.errors import Refusal
 from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
@@ -24,6 +26,9 @@ from mespieces.models import Message
 
 LEAST_ROOM = 1 << 30
 LATE = timedelta(minutes=10)
+SILENCE = timedelta(minutes=5)  # the worker beats every minute
+ASTRAY = timedelta(minutes=1)  # two clocks that agree never differ as much
+SET_CLOCK = "Mettez la machine à l’heure : « timedatectl set-ntp true », puis « timedatectl » dit si elle l’est."
 
 
 @click.command()
@@ -54,6 +59,10 @@ def find(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def remark(settings: Settings) -> list[str]:
     """Return what an operator should know though nothing is wrong."""
+    return [*_reserved(settings), *_reachable(settings), *_account(settings), *_worker(settings)]
+
+
+def _reserved(settings: Settings) -> list[str]:
     reserved = {"MESPIECES_TSA_URL": settings.tsa_url, "MESPIECES_TSA_ROOTS": settings.tsa_roots}
     return [
         f"{name} est réservé et n’a pas encore d’effet : le journal n’est horodaté par aucun tiers."
@@ -62,17 +71,55 @@ def remark(settings: Settings) -> list[str]:
     ]
 
 
+def _reachable(settings: Settings) -> Iterator[str]:
+    if not _local(settings) and any(network.prefixlen == 0 for network in settings.office_networks):
+        yield (
+            "La connexion des études est ouverte à toutes les adresses : si elles viennent d’un réseau connu, "
+            "réglez MESPIECES_OFFICE_NETWORKS."
+        )
+
+
+def _account(settings: Settings) -> Iterator[str]:
+    if settings.data.is_dir() and settings.data.stat().st_uid != os.geteuid():
+        yield (
+            f"Vous n’êtes pas le compte à qui {settings.data} appartient : ce que ce compte peut lire et écrire n’a pas "
+            "été éprouvé. Lancez « mespieces check » sous son nom (« sudo -u »)."
+        )
+
+
+def _worker(settings: Settings) -> Iterator[str]:
+    """Tell that the worker has stopped; one that never ran belongs to a service not started yet."""
+    try:
+        with _reading(settings):
+            seen = clockwork.last_beat()
+    except (Refusal, pw.DatabaseError):  # said by the check of the database
+        return
+    if seen and SystemClock().now() - seen > SILENCE:
+        yield (
+            f"Le travail de fond n’a pas donné signe de vie depuis le {french.instant(seen)} : ni courriel, ni aperçu, "
+            "ni suppression. Si le service devrait tourner, relancez « mespieces serve » ou « mespieces worker »."
+        )
+
+
 def _data(settings: Settings) -> Iterator[str]:
     if not settings.data.is_dir():
         yield str(console.NothingInstalled(folder=settings.data))
         return
-    mode = settings.data.stat().st_mode & 0o777
+    yield from _folder(settings.data)
+    yield from _room(settings.data)
+
+
+def _folder(folder: Path) -> Iterator[str]:
+    mode = folder.stat().st_mode & 0o777
     if mode & 0o077:
-        yield f"Le dossier {settings.data} est ouvert à d’autres comptes ({mode:03o}) : « chmod 700 {settings.data} »."
-    if not os.access(settings.data, os.W_OK | os.X_OK):
-        yield f"Le service ne peut pas écrire dans {settings.data} : rendez-le à son compte avec « chown »."
-    if shutil.disk_usage(settings.data).free < LEAST_ROOM:
-        yield f"Il reste moins de 1 Gio libre sur le disque de {settings.data}."
+        yield f"Le dossier {folder} est ouvert à d’autres comptes ({mode:03o}) : « chmod 700 {folder} »."
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield f"Le service ne peut pas écrire dans {folder} : rendez-le à son compte avec « chown »."
+
+
+def _room(folder: Path) -> Iterator[str]:
+    if shutil.disk_usage(folder).free < LEAST_ROOM:
+        yield f"Il reste moins de 1 Gio libre sur le disque de {folder} : agrandissez-le, ou libérez-y de la place."
 
 
 def _keys(settings: Settings) -> Iterator[str]:
@@ -81,6 +128,12 @@ def _keys(settings: Settings) -> Iterator[str]:
             keys.read_all(path)
         except Refusal as error:
             yield str(error)
+            continue
+        if settings.data.is_dir() and path.stat().st_uid != settings.data.stat().st_uid:
+            yield (
+                f"Le fichier de clé {path} n’appartient pas au compte à qui est {settings.data} : rendez-le-lui avec "
+                f"« chown --reference={settings.data} {path} »."
+            )
     try:
         _open(settings)
     except starting.KeyForeign as error:
@@ -109,6 +162,45 @@ def _database(settings: Settings) -> Iterator[str]:
         yield from _unsent()
 
 
+@contextlib.contextmanager
+def _reading(settings: Settings) -> Iterator[None]:
+    """Open the database to look at it, and make none. Raises `NothingInstalled`, `DatabaseUnreachable`."""
+    file = console.sqlite_file(settings)
+    if file and not file.is_file():
+        raise console.NothingInstalled(folder=settings.data)
+    with console.connected(console.connect(settings)):
+        yield
+
+
+def _clock(settings: Settings) -> Iterator[str]:
+    try:
+        with _reading(settings):
+            last, jump, server = journal.last_time(), clockwork.unconfirmed(), _server_time()
+    except (Refusal, pw.DatabaseError):  # said by the check of the database
+        return
+    now = SystemClock().now()
+    if last and last - now > ASTRAY:
+        yield (
+            f"L’horloge de cette machine ({french.instant(now)}) retarde sur le dernier enregistrement du journal "
+            f"({french.instant(last)}). {SET_CLOCK}"
+        )
+    if server and abs(server - now) > ASTRAY:
+        yield (
+            f"L’horloge de cette machine ({french.instant(now)}) et celle du serveur de la base de données "
+            f"({french.instant(server)}) ne s’accordent pas. {SET_CLOCK}"
+        )
+    if jump:
+        yield (
+            f"L’horloge a avancé d’un coup de plus d’un jour (vu le {french.instant(jump)}) : les suppressions attendent. "
+            "Vérifiez la date avec « timedatectl » ; si elle est juste, confirmez-la avec « mespieces expire »."
+        )
+
+
+def _server_time() -> datetime | None:
+    """Return what the database's server takes for the present instant, None when there is no server."""
+    return None if models.is_sqlite() else models.database.execute_sql("SELECT now()").fetchone()[0]
+
+
 def _unsent() -> Iterator[str]:
     waiting = Message.select().where(Message.sent_at.is_null(), Message.given_up_at.is_null())
     late = waiting.where(Message.created_at < SystemClock().now() - LATE).count()
@@ -126,11 +218,16 @@ def _storage(settings: Settings) -> Iterator[str]:
     if settings.storage_url == f"file://{settings.data / 'storage'}" and not settings.data.is_dir():
         return  # said already, and checking would make the folder
     open_storage(settings.storage_url).check()
-    yield from ()
+    if not settings.storage_url.startswith("file:"):
+        return
+    folder = Path(unquote(urlsplit(settings.storage_url).path))
+    yield from _folder(folder)
+    if not settings.data.is_dir() or folder.stat().st_dev != settings.data.stat().st_dev:
+        yield from _room(folder)
 
 
 def _mail(settings: Settings) -> Iterator[str]:
-    open_mail(settings.mail_url, settings.mail_from)
+    open_mail(settings.mail_url, settings.mail_from).check()
     if settings.mail_url.startswith("file:") and not _local(settings):
         yield "Les courriels sont écrits dans un dossier et ne partent pas : réglez MESPIECES_MAIL_URL (smtp://…)."
 
@@ -140,6 +237,11 @@ def _address(settings: Settings) -> Iterator[str]:
         yield (
             f"L’adresse publique {settings.public_url} n’est pas chiffrée : servez le site en https "
             "et réglez MESPIECES_PUBLIC_URL."
+        )
+    if settings.trusted_proxies and not settings.https:
+        yield (
+            "MESPIECES_TRUSTED_PROXIES fait croire ce que les visiteurs disent de leur adresse, alors qu’aucun mandataire "
+            "ne porte le https : remettez-le à 0, ou réglez MESPIECES_PUBLIC_URL en https."
         )
     if settings.https and not settings.trusted_proxies:
         yield (
@@ -160,6 +262,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[str]]] = {
     "data": _data,
     "keys": _keys,
     "database": _database,
+    "clock": _clock,
     "storage": _storage,
     "mail": _mail,
     "public_url": _address,

@@ -27,6 +27,12 @@ def jumped(now: datetime) -> bool:
     return Fact.select().where(Fact.name == JUMP).exists() or _leapt(now)
 
 
+def unconfirmed() -> datetime | None:
+    """Return when a jump that waits to be confirmed was noticed, None when none waits."""
+    row = Fact.get_or_none(Fact.name == JUMP)
+    return row.at if row else None
+
+
 def confirm(now: datetime) -> None:
     """Take `now` for the right date: the operator says so."""
     with models.write():

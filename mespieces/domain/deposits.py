@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import peewee as pw
 
 from mespieces import models
-from mespieces.domain import calendar, codes, journal, offices, text
+from mespieces.domain import calendar, codes, journal, offices, once, text
 from mespieces.errors import Expired, Invalid, NotFound, Refused
 from mespieces.gateways import Gateways
 from mespieces.models import Access, Consultation, Deposit, Document, Member, Office, Recipient, Signification
@@ -88,10 +88,21 @@ def read_case(typed: dict[str, str], *, today: date) -> Case:
     )
 
 
-def open_draft(gateways: Gateways, case: Case, *, office: Office, by: journal.Author, member: Member | None) -> Deposit:
-    """Open a draft for `case`."""
+def open_draft(
+    gateways: Gateways, case: Case, *, office: Office, by: journal.Author, member: Member | None, key: str = ""
+) -> Deposit:
+    """Open a draft for `case`; posting the same form again, known by its `key`, gives the draft it opened."""
+    identifier = once.identify(office.id, key, case)
     with models.write():
-        deposit = Deposit.create(office=office, created_at=gateways.clock.now(), created_by=member, **_columns(case))
+        models.locked(Office.select().where(Office.id == office.id)).get()  # two posts at once take their turn
+        known = Deposit.get_or_none(Deposit.id == identifier)
+        if known is not None:
+            return known
+        if journal.mentions(identifier):  # dropped since: the journal never tells two stories under one name
+            identifier = uuid4()
+        deposit = Deposit.create(
+            id=identifier, office=office, created_at=gateways.clock.now(), created_by=member, **_columns(case)
+        )
         journal.append(gateways, "deposit.created", author=by, deposit=deposit, detail=_columns(case))
     return deposit
 

@@ -36,6 +36,12 @@ NATURES = {
 }
 """What a document is, and the words for it; guessed from its file's name, corrected by the office."""
 
+_ENDINGS: dict[str, tuple[str, ...]] = {kind: (ending,) for kind, ending in preview.MEDIA_TYPES.items()} | {
+    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "image/tiff": (".tif", ".tiff"),
+    "image/heic": (".heic", ".heif"),
+}
+
 _GUESSES = (
     ("mise-en-demeure", ("demeure", "mise_en", "relance")),
     ("facture", ("fact", "invoice", "ticket")),
@@ -141,7 +147,7 @@ def add(
                 number=count + 1,
                 title=_title(name),
                 nature=_guess(name),
-                filename=name,
+                filename=_ending_as(name, inspection.media_type),
                 media_type=inspection.media_type,
                 size=size,
                 pages=inspection.pages,
@@ -152,7 +158,11 @@ def add(
                 added_by=member,
             )
             journal.append(
-                gateways, "document.deposited", author=by, document=document, detail={"filename": name, "size": size}
+                gateways,
+                "document.deposited",
+                author=by,
+                document=document,
+                detail={"filename": document.filename, "size": size},
             )
     except BaseException:
         gateways.vault.delete_all(folder(arrival.id))
@@ -355,6 +365,13 @@ def _file_name_of(filename: str) -> str:
     if dot and stem and len(extension) <= 10:
         return f"{stem[:150]}.{extension}"
     return clean[:160] or "document"
+
+
+def _ending_as(name: str, media_type: str) -> str:
+    """Return the name with an ending of its content: a PDF called « .hta » would run on the machine it is saved on."""
+    if name.lower().endswith(_ENDINGS[media_type]):
+        return name
+    return name.rstrip(". ") + preview.MEDIA_TYPES[media_type]
 
 
 def _title(name: str) -> str:

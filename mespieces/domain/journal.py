@@ -174,6 +174,11 @@ def story(deposit: Deposit, *, limit: int = 200) -> list[Entry]:
     return [_entry(*row) for row in query]
 
 
+def mentions(deposit_id: UUID) -> bool:
+    """Tell whether a record is about that deposit, even one that is no more."""
+    return JournalPayload.select().where(JournalPayload.deposit == deposit_id).exists()
+
+
 def read_office(gateways: Gateways, office: Office, *, by: Author, limit: int = 100) -> list[Entry]:
     """Return the office's newest records, newest first, after journaling that they were read."""
     with models.write():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from mespieces import models
-from mespieces.domain import deposits, journal, text
+from mespieces.domain import deposits, journal, once, text
 from mespieces.errors import Invalid, NotFound
 from mespieces.gateways import Gateways
 from mespieces.models import Deposit, Member, Recipient
@@ -47,16 +47,30 @@ def read(typed: dict[str, str]) -> Person:
 
 
 def add(
-    gateways: Gateways, deposit_id: UUID, person: Person, *, by: journal.Author, member: Member | None = None
+    gateways: Gateways,
+    deposit_id: UUID,
+    person: Person,
+    *,
+    by: journal.Author,
+    member: Member | None = None,
+    key: str = "",
 ) -> Recipient:
-    """Add a recipient, to a draft or to a filed deposit (an heir, a guardian). Raises `TooManyRecipients`."""
+    """Add a recipient, to a draft or to a filed deposit (an heir, a guardian). Raises `TooManyRecipients`.
+
+    Posting the same form again, known by its `key`, gives the recipient it added.
+    """
+    identifier = once.identify(deposit_id, key, person)
     with models.write():
         deposit = models.locked(Deposit.select().where(Deposit.id == deposit_id)).first()
         if deposit is None or deposit.ended_at or deposit.withdrawn_at:
             raise deposits.DepositMissing
+        known = Recipient.get_or_none(Recipient.id == identifier)
+        if known is not None:
+            return known
         if deposit.recipients.count() >= MOST:
             raise TooManyRecipients(most=MOST)
         recipient = Recipient.create(
+            id=identifier,
             deposit=deposit,
             kind=person.kind,
             name=person.name,

@@ -48,6 +48,9 @@ def record(
         deposit = models.locked(Deposit.select().where(Deposit.id == recipient.deposit_id)).first()
         if not deposit.filed_at or deposit.ended_at or deposit.withdrawn_at:
             raise deposits.DepositMissing
+        known = latest(deposit).get(recipient_id)
+        if known and (known.signified_on, known.manner) == (day, manner):
+            return known  # the same form posted twice corrects nothing
         now = gateways.clock.now()
         before = (
             Signification.update(cancelled_at=now)

@@ -2,9 +2,11 @@
 
 import contextlib
 import copy
+import os
 import re
 import secrets
 import smtplib
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import datetime
@@ -31,6 +33,12 @@ class MailDeferred(Unavailable):
     """The mail did not leave, and may leave later."""
 
     message = "Le message n’a pas pu partir pour l’instant ({reason}). Il sera présenté de nouveau."
+
+
+class MailUnreachable(Unavailable):
+    """The mail server would take no message from here."""
+
+    message = "Le serveur de courriel {server} ne prendrait aucun message : {reason}. {cure}"
 
 
 class MailRefused(Refused):
@@ -67,6 +75,9 @@ class Mail(Protocol):
 
     def send(self, message: EmailMessage) -> None:
         """Hand the message over. Raises `MailDeferred` (try again) or `MailRefused` (give up)."""
+
+    def check(self) -> None:
+        """Make sure that a message could leave, and send none. Raises `MailUnreachable`."""
 
 
 def open_mail(url: str, sender: str = "") -> Mail:
@@ -139,6 +150,20 @@ class SmtpMail:
         finally:
             _leave(client)
 
+    def check(self) -> None:
+        """Connect, encrypt and log in as for a message. Raises `MailUnreachable`."""
+        try:
+            with _deferred():
+                client = self._connect()
+            try:
+                with _deferred():
+                    self._greet(client)
+            finally:
+                _leave(client)
+        except MailDeferred as error:
+            reason, cure = _diagnosis(error)
+            raise MailUnreachable(server=f"{self._host}:{self._port}", reason=reason, cure=cure) from error
+
     def _connect(self) -> smtplib.SMTP:
         if self._tls:
             return smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT, context=self._context)
@@ -177,6 +202,12 @@ class FolderMail:
             path = self._folder / f"{instant}-{secrets.token_hex(4)}.eml"
             disk.write(path, _signed(message, self._sender).as_bytes())
 
+    def check(self) -> None:
+        """Make sure that the folder can be written. Raises `MailUnreachable`."""
+        there = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise MailUnreachable(server=self._folder, reason="le service ne peut pas y écrire", cure=_CURE)
+
 
 class MemoryMail:
     """A list: for tests."""
@@ -188,6 +219,9 @@ class MemoryMail:
     def send(self, message: EmailMessage) -> None:
         """Keep the message."""
         self.sent.append(_signed(message, self._sender))
+
+    def check(self) -> None:
+        """Do nothing: memory takes everything."""
 
 
 def _verifying(authority: str | None) -> ssl.SSLContext:
@@ -253,6 +287,27 @@ def _deferred() -> Iterator[None]:
         raise MailDeferred(reason=_words(error.smtp_code, error.smtp_error)) from error
     except (smtplib.SMTPException, OSError) as error:
         raise MailDeferred(reason="la liaison avec le serveur a échoué") from error
+
+
+_CURE = "Vérifiez MESPIECES_MAIL_URL, et que cette machine peut joindre ce serveur."
+_DIAGNOSES: tuple[tuple[type[BaseException], str, str], ...] = (
+    (
+        ssl.SSLCertVerificationError, "son certificat n’est pas reconnu",
+        "Donnez à MESPIECES_MAIL_URL le nom que porte le certificat, et son autorité avec « ?ca=/chemin/autorite.pem ».",
+    ),
+    (ssl.SSLError, "il ne parle pas TLS sur ce port", "Essayez smtp:// (port 25 ou 587) plutôt que smtps:// (port 465)."),
+    (socket.gaierror, "son nom n’existe pas", _CURE),
+    (ConnectionRefusedError, "rien n’écoute à cette adresse et à ce port", _CURE),
+    (TimeoutError, "il ne répond pas", f"{_CURE} Un pare-feu ferme souvent le port 25."),
+)  # fmt: skip
+
+
+def _diagnosis(error: MailDeferred) -> tuple[str, str]:
+    """Return what an operator reads of a failure, and the cure."""
+    for kind, reason, cure in _DIAGNOSES:
+        if isinstance(error.__cause__, kind):
+            return reason, cure
+    return str(error.details["reason"]), _CURE
 
 
 def _words(code: int, answer: bytes | str) -> str:

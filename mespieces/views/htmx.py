@@ -9,6 +9,7 @@ from typing import IO, Any
 from flask import Request as FlaskRequest
 from flask import Response
 from htmx_flask.requests import HtmxHeaders as OldHeaders
+from werkzeug.exceptions import BadRequest
 
 from mespieces.domain.documents import Arrival
 
@@ -59,6 +60,12 @@ class Request(FlaskRequest):
     def htmx(self) -> Headers:
         """What htmx says of this request; falsy when it did not send it."""
         return Headers(self.headers)
+
+    def _load_form_data(self) -> None:
+        """Read the form. Raises `BadRequest` for a part without a name, which no browser sends."""
+        super()._load_form_data()
+        if None in self.form or None in self.files:
+            raise BadRequest
 
     def _get_file_stream(  # type: ignore[override]
         self, *_: object, **__: object

@@ -1,6 +1,7 @@
 """Dates, sizes and the journal's operations as French people read them."""
 
 import re
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -151,4 +152,10 @@ FILTERS: dict[str, Callable[..., object]] = {
 }
 """What templates may call, by name."""
 
-GLOBALS: dict[str, object] = {"STATES": STATES, "WAYS": WAYS, "ROLES": offices.ROLES, "NATURES": documents.NATURES}
+GLOBALS: dict[str, object] = {
+    "STATES": STATES,
+    "WAYS": WAYS,
+    "ROLES": offices.ROLES,
+    "NATURES": documents.NATURES,
+    "form_key": lambda: secrets.token_hex(16),
+}

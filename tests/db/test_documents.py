@@ -61,6 +61,19 @@ def test_a_refused_file_leaves_no_row_and_no_bytes(gateways, data, refusal):
     assert make.operations(deposit.id) == ["deposit.created"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("Facture.hta", "Facture.hta.pdf"), ("Facture.pdf.exe", "Facture.pdf.exe.pdf"), ("FACTURE.PDF", "FACTURE.PDF"),
+        ("Facture", "Facture.pdf"), ("scan.jpg", "scan.jpg.pdf"), ("Facture.lnk .", "Facture.lnk.pdf"),
+    ],
+)  # fmt: skip
+def test_a_file_is_never_given_back_under_the_ending_of_a_program(gateways, sent, kept):
+    make.document(gateways, make.draft(gateways), filename=sent)
+
+    assert Document.get().filename == kept
+
+
 def test_a_file_too_large_is_refused_while_it_arrives(gateways):
     limit = gateways.settings.max_document_bytes
     with documents.Arrival(gateways) as arrival:

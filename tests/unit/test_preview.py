@@ -268,6 +268,31 @@ def test_an_archive_disguised_as_a_revision_of_the_pdf_is_refused():
         inspect(pdf(words="Page") + bytes(hidden) + comment)
 
 
+@pytest.mark.parametrize("behind", [b"\n%%EOF\n", b"\n" + b"%" * 60_000 + b"\n%%EOF"])
+def test_an_archive_that_only_a_forgiving_reader_opens_is_refused(behind):
+    content = pdf(words="Page") + archive() + behind
+
+    assert zipfile.is_zipfile(io.BytesIO(content))
+    with pytest.raises(preview.TrailingData):
+        inspect(content)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_an_archive_inside_an_image_is_refused_wherever_it_stands(kind):
+    with pytest.raises(preview.TrailingData):
+        inspect(picture(kind) + b"x" + archive() + b"y" * 9)
+
+
+def test_an_archive_attached_inside_a_pdf_is_told_and_accepted():
+    def attach(document):
+        document.attachments["devis.zip"] = archive()
+
+    content = pdf(words="Page", change=attach, compress_streams=False)
+
+    assert b"PK\x05\x06" in content
+    assert inspect(content).notices == ("attachments",)
+
+
 def test_padding_behind_a_pdf_is_tolerated():
     assert inspect(pdf(words="Page") + b"\r\n" + b"\0" * 1000).pages == 1
 

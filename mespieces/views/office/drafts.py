@@ -35,7 +35,10 @@ def create() -> BaseResponse | tuple[str, int]:
         case = deposits.read_case(request.form, today=door.today())
     except Invalid as error:
         return _case(None, error), 422
-    deposit = deposits.open_draft(current.gateways(), case, office=member.office, by=current.author(), member=member)
+    deposit = deposits.open_draft(
+        current.gateways(), case, office=member.office, by=current.author(), member=member,
+        key=request.form.get("once", ""),
+    )  # fmt: skip
     return door.to(".documents_step", deposit_id=deposit.id)
 
 
@@ -114,7 +117,10 @@ def add_recipient(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
     deposit = door.find(deposit_id)
     try:
         person = recipients.read(request.form)
-        recipients.add(current.gateways(), deposit.id, person, by=current.author(), member=current.member())
+        recipients.add(
+            current.gateways(), deposit.id, person, by=current.author(), member=current.member(),
+            key=request.form.get("once", ""),
+        )  # fmt: skip
     except Invalid as error:
         page = filed.page_of if deposit.filed_at else recipients_page
         return page(deposit, typed=request.form, errors={error.field: str(error)}), 422
