@@ -203,7 +203,17 @@ def test_wrong_codes_are_refused_for_the_day_with_429(site):
 
     refused = debtor.post("/consulter/code", 429, data={"code": right})
 
-    assert refused.headers["Retry-After"] == "3600"
+    assert refused.headers["Retry-After"] == "86400"
+    assert "Vous pourrez réessayer dans 24\u00a0heures." in refused.text
+    assert "demain" not in refused.text
+    assert "60 minutes" not in refused.text
+    site.gateways.clock.advance(timedelta(hours=23, minutes=30))
+    token, _ = make.waiting(site.gateways, who, "email")
+    debtor.carry(current.SIGN_IN, token)
+    assert debtor.post("/consulter/code", 429, data={"code": right}).headers["Retry-After"] == "1800"
+    assert "dans 30\u00a0minutes" in debtor.page.text
+    site.gateways.clock.advance(timedelta(minutes=30))
+    debtor.post("/consulter/code", 422, data={"code": "00000000"})
     assert "le numéro figurant sur l’acte" in refused.text
 
 
