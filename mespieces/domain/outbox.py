@@ -128,7 +128,7 @@ def refuse(gateways: Gateways, message: Message, reason: str, *, left: bool = Fa
         row.save(only=[Message.reason, Message.refused_at, Message.given_up_at])
         if row.recipient_id is not None and row.office_id is None:
             _tell_refused(gateways, row)
-    log.warning("mail refused", extra={"facts": {"kind": row.kind, "message": str(row.id)}})
+    log.info("mail refused", extra={"facts": {"kind": row.kind, "message": str(row.id)}})
     gateways.bell.ring("mail")
     return True
 
