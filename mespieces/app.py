@@ -241,7 +241,7 @@ def _set_failure_pages(app: Flask) -> None:
 
 def _page(status: int, words: tuple[str, str, str], retry_after: int | None = None) -> Response:
     """Return a refusal: a page for people, the sentence alone for a script that sends files."""
-    heading, sentence, advice = words
+    heading, sentence, advice = (refusals.suited(one) for one in words)
     if "X-Filename" in request.headers:
         response = Response(sentence, status=status, mimetype="text/plain")
     else:

@@ -17,7 +17,7 @@ PREFIX = "MESPIECES_"
 KNOWN = frozenset({
     "DATA", "DATABASE_URL", "STORAGE_URL", "QUEUE_URL", "MAIL_URL", "MAIL_FROM", "PUBLIC_URL",
     "MASTER_KEY_FILE", "SECRET_KEY_FILE", "JOURNAL_KEY_FILE",
-    "ACT_ALONE", "OFFICE_NETWORKS", "TRUSTED_PROXIES", "MAX_DOCUMENT_BYTES", "TSA_URL", "TSA_ROOTS",
+    "ACT_ALONE", "FIRST_CONSULTATION_MAIL", "OFFICE_NETWORKS", "TRUSTED_PROXIES", "MAX_DOCUMENT_BYTES", "TSA_URL", "TSA_ROOTS",
 })  # fmt: skip
 _SENDER = re.compile(r"[^@\s,;:<>()\[\]\"\\]{1,64}@[^@\s,;<>()\"\\]+")
 
@@ -43,6 +43,7 @@ class Settings:
     secret_key_file: Path
     journal_key_file: Path
     act_alone: ActAlone
+    first_consultation_mail: bool
     office_networks: tuple[Network, ...]
     trusted_proxies: int
     max_document_bytes: int
@@ -86,6 +87,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         secret_key_file=Path(value("SECRET_KEY_FILE", str(data / "keys" / "secret.key"))),
         journal_key_file=Path(value("JOURNAL_KEY_FILE", str(data / "keys" / "journal.key"))),
         act_alone=_act_alone(value("ACT_ALONE", "office")),
+        first_consultation_mail=_yes_or_no("FIRST_CONSULTATION_MAIL", value("FIRST_CONSULTATION_MAIL", "yes")),
         office_networks=_networks(value("OFFICE_NETWORKS", "0.0.0.0/0 ::/0")),
         trusted_proxies=_whole("TRUSTED_PROXIES", value("TRUSTED_PROXIES", "0"), 0, 10),
         max_document_bytes=_whole("MAX_DOCUMENT_BYTES", value("MAX_DOCUMENT_BYTES", str(50 * 2**20)), 1, 2**40),
@@ -154,6 +156,12 @@ def _act_alone(text: str) -> ActAlone:
     if text not in get_args(ActAlone):
         raise SettingWrong(name="MESPIECES_ACT_ALONE", reason="on attend refuse, office ou anyone")
     return cast("ActAlone", text)
+
+
+def _yes_or_no(name: str, text: str) -> bool:
+    if text not in {"yes", "no"}:
+        raise SettingWrong(name=PREFIX + name, reason="on attend yes ou no")
+    return text == "yes"
 
 
 def _networks(text: str) -> tuple[Network, ...]:

@@ -150,7 +150,7 @@ class Deposit(Row):
     court = pw.TextField()
     order_number = pw.TextField()
     order_date = pw.DateField()
-    replaces = pw.ForeignKeyField("self", null=True, on_delete="RESTRICT", backref="replaced_by")
+    replaces = pw.ForeignKeyField("self", null=True, unique=True, on_delete="RESTRICT", backref="replaced_by")
     created_at = instant()
     created_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
     filed_at = instant(null=True)
@@ -159,6 +159,7 @@ class Deposit(Row):
     expires_at = instant(null=True, index=True)
     prolonged_until = pw.DateField(null=True)
     withdrawn_at = instant(null=True)
+    withdrawn_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
     withdrawn_because = pw.TextField(null=True)
     ended_at = instant(null=True)
 
@@ -207,6 +208,8 @@ class Recipient(Row):
     way = pw.TextField(default="")
     way_set_by = pw.TextField(default="")
     second_step_waived_because = pw.TextField(null=True)
+    mail_refused_at = instant(null=True)
+    mail_refused_because = pw.TextField(default="")
     added_at = instant()
     added_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
 
@@ -383,20 +386,26 @@ class JournalCheckpoint(Model):
 
 
 class Message(Row):
-    """A mail to send: its kind and whom it is for, never its text (codes are rendered at sending)."""
+    """A mail to send: its kind and whom it is for, never its text (codes are rendered at sending).
+
+    `address` is where it goes, known at the latest once it was handed over; `about` is the mail a notice tells of.
+    """
 
     kind = pw.TextField()
+    message_id = pw.TextField(unique=True)
     address = pw.TextField(default="")
     office = pw.ForeignKeyField(Office, null=True, on_delete="CASCADE", backref="+")
     recipient = pw.ForeignKeyField(Recipient, null=True, on_delete="CASCADE", backref="+")
     member = pw.ForeignKeyField(Member, null=True, on_delete="CASCADE", backref="+")
-    sign_in = pw.ForeignKeyField(SignIn, null=True, on_delete="CASCADE", backref="+")
+    sign_in = pw.ForeignKeyField(SignIn, null=True, on_delete="SET NULL", backref="+")
     document = pw.ForeignKeyField(Document, null=True, on_delete="CASCADE", backref="+")
+    about = pw.ForeignKeyField("self", null=True, on_delete="CASCADE", backref="+")
     created_at = instant()
     due_at = instant(index=True)
     tries = pw.IntegerField(default=0)
     sent_at = instant(null=True)
     given_up_at = instant(null=True)
+    refused_at = instant(null=True)
     reason = pw.TextField(default="")
 
 

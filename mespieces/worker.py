@@ -117,6 +117,7 @@ class Worker:
     def _sweep(self) -> None:
         consultations.sweep(self._runtime.gateways)
         drafts.drop_old(self._runtime.gateways)
+        outbox.sweep(self._runtime.gateways)
         retention.sweep(self._runtime.gateways)
         retention.sweep_orphans(self._runtime.gateways)
         with models.write():

@@ -3,6 +3,7 @@
 Nothing here is shared with what the machine already runs: each server is private, on loopback, in a temporary folder.
 """
 
+import asyncio
 import email
 import email.policy
 import fcntl
@@ -10,6 +11,7 @@ import os
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -180,6 +182,9 @@ class Mailbox:
         self.answer_to_recipient = "250 OK"
         self.envelopes: list[Envelope] = []
         self.messages: list[EmailMessage] = []
+        self.encrypted: list[bool] = []
+        self.holds = False
+        self.held = threading.Event()
         self._arrived = threading.Condition()
 
     @property
@@ -203,24 +208,34 @@ class Mailbox:
         return self.answer_to_recipient
 
     async def handle_DATA(  # noqa: N802 — aiosmtpd's name
-        self, _server: SMTP, _session: Session, envelope: Envelope
+        self, _server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Answer to a message: it is kept unless `answer` refuses it."""
+        """Answer to a message: it is kept unless `answer` refuses it; no answer comes while the mailbox `holds`."""
         if self.answer.startswith("2"):
             content = envelope.content if isinstance(envelope.content, bytes) else b""
             message = email.message_from_bytes(content, policy=email.policy.default)
             with self._arrived:
                 self.envelopes.append(envelope)
                 self.messages.append(message)
+                self.encrypted.append(session.ssl is not None)
                 self._arrived.notify_all()
+        self.held.set()
+        while self.holds:  # noqa: ASYNC110 — released from another thread
+            await asyncio.sleep(0.01)
         return self.answer
 
 
 @contextmanager
-def smtp() -> Iterator[Mailbox]:
-    """Run a mail server on loopback; `answer = "451 …"` on what it gives makes it refuse."""
+def smtp(starttls: ssl.SSLContext | None = None) -> Iterator[Mailbox]:
+    """Run a mail server on loopback; `answer = "451 …"` on what it gives makes it refuse.
+
+    With `starttls` it takes nothing before the line is encrypted.
+    """
     mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
+    required = starttls is not None
+    controller = Controller(
+        mailbox, hostname="127.0.0.1", port=mailbox.port, tls_context=starttls, require_starttls=required
+    )
     controller.start()
     try:
         yield mailbox

@@ -18,6 +18,7 @@ COMMANDS = {
     "member": ("office", "Membres des études : en ajouter, leur rendre l’accès."),
     "deposit": ("deposit", "Dépôts : déposer des pièces depuis un script."),
     "expire": ("deposit", "Supprime ce dont la mise à disposition est terminée."),
+    "mail": ("mail", "Courriel : enregistrer les avis de non-remise."),
     "journal": ("journal", "Journal : sa tête, sa vérification, son export."),
     "storage": ("journal", "Stockage : recalcule l’empreinte de chaque pièce."),
 }

@@ -202,14 +202,16 @@ def _server_time() -> datetime | None:
 
 
 def _unsent() -> Iterator[str]:
-    waiting = Message.select().where(Message.sent_at.is_null(), Message.given_up_at.is_null())
+    waiting = Message.select().where(
+        Message.sent_at.is_null(), Message.given_up_at.is_null(), Message.refused_at.is_null()
+    )
     late = waiting.where(Message.created_at < SystemClock().now() - LATE).count()
     if late:
         last = waiting.where(Message.reason != "").order_by(Message.created_at.desc()).first()
         why = f" Dernier refus : {last.reason}" if last else " Le travail de fond tourne-t-il ?"
         yield f"{late} courriels attendent depuis plus de dix minutes.{why}"
     day_ago = SystemClock().now() - timedelta(days=1)
-    lost = Message.select(pw.fn.COUNT(Message.id)).where(Message.given_up_at > day_ago, Message.tries > 0).scalar()
+    lost = Message.select(pw.fn.COUNT(Message.id)).where(Message.refused_at > day_ago).scalar()
     if lost:
         yield f"{lost} courriels n’ont pas pu être remis depuis hier."
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from peewee import fn
 
 from mespieces import models
-from mespieces.domain import deposits, documents, journal, outbox, throttle
+from mespieces.domain import deposits, documents, journal, notices, outbox, throttle
 from mespieces.errors import Refused, Unavailable
 from mespieces.gateways import Gateways, preview
 from mespieces.gateways.storage import Missing
@@ -253,6 +253,9 @@ def _journal_opening(
     gateways: Gateways, session: Session, document: Document, mode: str, recomputed: str, trace: journal.Trace
 ) -> Consultation:
     with models.write():
+        # Two sessions of one recipient open their first document one after the other. The access is locked before the
+        # session, as printing a new sheet does.
+        models.locked(Access.select().where(Access.id == session.access_id)).get()
         # The session's row is the lock: ten pages asked for at once open one consultation.
         alive = models.locked(Session.select().where(Session.id == session.id)).first()
         if alive is None or alive.ended_at:
@@ -260,6 +263,8 @@ def _journal_opening(
         if known := Consultation.get_or_none(Consultation.session == session, Consultation.document == document):
             return known
         deposits.check(Deposit.get_by_id(document.deposit_id), gateways.clock.now())
+        if first := not _ever_opened(session):
+            notices.announce_first_consultation(gateways, session.access.recipient)
         consultation = Consultation(session=session, document=document, opened_at=gateways.clock.now(), sequence=0)
         consultation.sequence = journal.append(
             gateways,
@@ -271,7 +276,14 @@ def _journal_opening(
             detail={"mode": mode, "recomputed": recomputed},
         )
         consultation.save(force_insert=True)
+    if first:
+        gateways.bell.ring("mail")
     return consultation
+
+
+def _ever_opened(session: Session) -> bool:
+    """Tell whether the recipient of the session opened any document, in whatever session."""
+    return Consultation.select().join(Session).where(Session.access == session.access_id).exists()
 
 
 def _begin(gateways: Gateways, consultation: Consultation, mode: str) -> None:

@@ -40,6 +40,14 @@ def last_day(value: datetime) -> str:
     return day(datetime.fromtimestamp(value.timestamp() - 1, UTC).astimezone(calendar.PARIS).date())
 
 
+def duration(seconds: int) -> str:
+    """Return « une minute », « 12 minutes », « 24 heures »: never less than it is."""
+    minutes = -(-seconds // 60)
+    if minutes > 120:
+        return f"{-(-minutes // 60)}\u00a0heures"
+    return f"{minutes}\u00a0minutes" if minutes > 1 else "une minute"
+
+
 def number(value: int) -> str:
     """Return « 18 412 », with a narrow no-break space."""
     return f"{value:,}".replace(",", "\u202f")

@@ -104,7 +104,7 @@ def confirm(
         now = gateways.clock.now()
         daily = throttle.key("code", str(sign_in.access_id))
         if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:  # (2)
-            return one_time_codes.CodesExhausted(retry_after=3600)
+            return one_time_codes.CodesExhausted(retry_after=throttle.resets(daily, now, throttle.DAY))
         if one_time_codes.matches(gateways, row, digits, now):  # (3)
             return _identify(gateways, sign_in, row, now, trace)  # (4)
         SignIn.update(tries=row.tries + 1).where(SignIn.id == row.id).execute()

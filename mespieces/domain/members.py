@@ -1,23 +1,19 @@
 """How members sign in: a password, then a code of their application (TOTP), enrolled at the first sign-in."""
 
 import base64
-import hmac
 import os
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import quote
 
-import pyotp
-
 from mespieces import models
-from mespieces.domain import journal, passwords, sessions, text, throttle
+from mespieces.domain import journal, passwords, sessions, text, throttle, totp
 from mespieces.errors import Expired, Invalid, TooMany
 from mespieces.gateways import Gateways
 from mespieces.models import Member, SignIn
 
 SIGN_IN_LASTS = timedelta(minutes=15)
 TRIES = 5
-STEP = 30
 
 
 class Wrong(Invalid):
@@ -30,7 +26,7 @@ class Wrong(Invalid):
 class Delayed(TooMany):
     """Too many wrong passwords from here."""
 
-    message = "Trop d’essais infructueux : réessayez dans quelques instants."
+    message = "Trop d’essais infructueux : patientez avant de réessayer."
 
 
 class CodeWrong(Invalid):
@@ -102,7 +98,9 @@ def enrolment(gateways: Gateways, sign_in: SignIn) -> Enrolment | None:
         return None
     key = base64.b32encode(gateways.vault.open_secret(bytes(sign_in.sealed_key), f"sign_in/{sign_in.id}")).decode()
     label = quote(f"Mes Pièces:{sign_in.member.email}")
-    return Enrolment(key, f"otpauth://totp/{label}?secret={key}&issuer={quote('Mes Pièces')}&digits=6&period={STEP}")
+    return Enrolment(
+        key, f"otpauth://totp/{label}?secret={key}&issuer={quote('Mes Pièces')}&digits=6&period={totp.STEP}"
+    )
 
 
 def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) -> str | CodeWrong | Delayed:
@@ -118,14 +116,11 @@ def confirm(gateways: Gateways, token: str, typed: str, trace: journal.Trace) ->
         now = gateways.clock.now()
         daily = throttle.key("member-code", str(member.id))
         if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:
-            return Delayed(retry_after=3600)  # who knows the password may not try codes for ever
+            left = throttle.resets(daily, now, throttle.DAY)
+            return Delayed(retry_after=left)  # who knows the password may not try codes for ever
         sealed, name = (row.sealed_key, f"sign_in/{row.id}") if row.sealed_key else (member.totp_key, _name(member))
         secret = gateways.vault.open_secret(bytes(sealed), name)
-        present = int(now.timestamp()) // STEP
-        steps = [step for step in (present - 1, present, present + 1) if step > member.totp_last_step]
-        used = next(
-            (step for step in steps if hmac.compare_digest(_totp(secret, step).encode(), digits.encode())), None
-        )
+        used = totp.matching_step(secret, digits, now, after=member.totp_last_step)
         author = journal.member(member, trace)
         if used is None:
             throttle.fail(daily, now)
@@ -153,7 +148,3 @@ def enrol(gateways: Gateways, member: Member, secret: bytes) -> None:
 
 def _name(member: Member) -> str:
     return f"member/{member.id}"
-
-
-def _totp(key: bytes, step: int) -> str:
-    return pyotp.TOTP(base64.b32encode(key).decode(), digits=6, interval=STEP).generate_otp(step)

@@ -7,9 +7,9 @@ log, size and root, so that the head leaves the building.
 from collections.abc import Callable
 from email.message import EmailMessage
 
-from mespieces.domain import checkpoints, codes, one_time_codes
+from mespieces.domain import checkpoints, codes, french, one_time_codes, outbox
 from mespieces.gateways import Gateways, mail
-from mespieces.models import Access, Deposit, Message
+from mespieces.models import Access, Deposit, Message, Recipient
 
 Text = tuple[str, str, str]
 """Address, subject, text."""
@@ -28,15 +28,20 @@ def compose(gateways: Gateways, message: Message) -> EmailMessage | None:
         return None
     to, subject, body = text
     settings = gateways.settings
-    return mail.compose(
-        settings.mail_from, to, subject, body, date=gateways.clock.now(), message_id_domain=settings.host
-    )
+    return mail.compose(settings.mail_from, to, subject, body, date=gateways.clock.now(), message_id=message.message_id)
+
+
+def announce_first_consultation(gateways: Gateways, recipient: Recipient) -> None:
+    """Have the office told, where the operator wants it, inside the transaction of the consultation's record."""
+    if gateways.settings.first_consultation_mail:
+        outbox.queue(gateways, "first_consultation", office=recipient.deposit.office, recipient=recipient)
 
 
 def _code(gateways: Gateways, message: Message) -> Text | None:
     sign_in, now = message.sign_in, gateways.clock.now()
-    expired = sign_in.code_issued_at is None or now - sign_in.code_issued_at >= one_time_codes.CODE_LASTS
-    if sign_in.closed_at or expired or not sign_in.email:
+    if sign_in is None or sign_in.closed_at or not sign_in.email or sign_in.code_step is None:
+        return None
+    if now - sign_in.code_issued_at >= one_time_codes.CODE_LASTS:
         return None
     digits = one_time_codes.code(gateways, sign_in)
     office = message.recipient.deposit.office
@@ -96,6 +101,36 @@ def _way_changed(_gateways: Gateways, message: Message) -> Text:
     )
 
 
+def _undelivered(gateways: Gateways, message: Message) -> Text:
+    recipient, refused = message.recipient, message.about
+    deposit = recipient.deposit
+    return (
+        message.office.email,
+        f"Dépôt {deposit.office_reference} : un courriel n’est pas arrivé",
+        f"Un courriel destiné à {recipient.name}, dépôt {deposit.office_reference} ({deposit.creditor}), "
+        f"n’est pas arrivé.\n\n"
+        f"Adresse : {refused.address}\n"
+        f"Réponse : {refused.reason}\n\n"
+        "Que faire ? Vérifiez l’adresse auprès du destinataire. Sur sa page, corrigez-la ou changez sa façon de "
+        "recevoir le code ; vous pouvez aussi lui dire un code par téléphone ou au guichet :\n\n"
+        f"{_address(gateways, deposit)}/destinataires/{recipient.id}\n\n"
+        "Les refus suivants de cette adresse ne vous seront pas signalés avant demain.\n",
+    )
+
+
+def _first_consultation(gateways: Gateways, message: Message) -> Text:
+    recipient = message.recipient
+    deposit = recipient.deposit
+    return (
+        message.office.email,
+        f"Dépôt {deposit.office_reference} : première consultation",
+        f"{recipient.name} a ouvert pour la première fois une pièce du dépôt {deposit.office_reference} "
+        f"({deposit.creditor}), le {french.instant(message.created_at)}.\n\n"
+        "Les consultations suivantes sont au journal et sur la page du dépôt ; elles ne vous seront pas signalées.\n\n"
+        f"{_address(gateways, deposit)}\n",
+    )
+
+
 def _head() -> str:
     head = checkpoints.head()
     return f"Journal {head.log}\nEnregistrements : {head.size}\nRacine : {head.root}\n"
@@ -109,5 +144,7 @@ _WRITERS: dict[str, Callable[[Gateways, Message], Text | None]] = {
     "code": _code,
     "corruption": _corruption,
     "failures": _failures,
+    "first_consultation": _first_consultation,
+    "undelivered": _undelivered,
     "way_changed": _way_changed,
 }

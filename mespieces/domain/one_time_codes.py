@@ -1,15 +1,13 @@
 """One-time codes: TOTP values (RFC 6238) of keys drawn by the server, each accepted once (art. 3)."""
 
-import base64
 import hmac
+import math
 import os
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import pyotp
-
 from mespieces import models
-from mespieces.domain import journal, outbox, sign_ins, text, throttle
+from mespieces.domain import journal, outbox, sign_ins, text, throttle, totp
 from mespieces.errors import Refused, TooMany
 from mespieces.gateways import Gateways
 from mespieces.models import Access, CodeKey, Deposit, Member, Recipient, SignIn
@@ -18,14 +16,13 @@ CODE_LASTS = timedelta(minutes=10)
 CODES_A_SIGN_IN = 5
 MAILS_A_DAY = 20
 RESEND_AFTER = timedelta(seconds=30)
-STEP = 30  # seconds (RFC 6238)
 DIGITS = {"app": 6, "email": 8, "office": 8}
 
 
 class CodesExhausted(TooMany):
-    """Too many wrong codes today for this recipient."""
+    """Too many wrong codes in a day for this recipient."""
 
-    message = "Trop de codes erronés aujourd’hui. Réessayez demain, ou appelez le numéro figurant sur l’acte."
+    message = "Trop de codes erronés en une journée : il faut attendre, ou appeler le numéro figurant sur l’acte."
 
 
 class TooManyAsked(TooMany):
@@ -37,10 +34,19 @@ class TooManyAsked(TooMany):
     )
 
 
-class TooSoon(TooMany):
-    """A code was sent a moment ago."""
+class TooManyTold(TooManyAsked):
+    """The office told as many codes as one identification takes."""
 
-    message = "Un code vient d’être envoyé : patientez quelques instants avant d’en demander un autre."
+    message = (
+        "Cette identification a déjà reçu {most} codes. Demandez au destinataire de recommencer depuis la première page, "
+        "avec sa référence et son code d’accès."
+    )
+
+
+class TooSoon(TooMany):
+    """A code was asked for a moment ago."""
+
+    message = "Un code vient d’être demandé : patientez quelques instants avant d’en demander un autre."
 
 
 class NobodyWaiting(Refused):
@@ -55,7 +61,8 @@ class NobodyWaiting(Refused):
 def send(gateways: Gateways, token: str, *, again: bool = False) -> SignIn:
     """Have a code sent by e-mail, where that is the way; a code already on its way is not sent twice.
 
-    Raises `TooSoon`, `TooManyAsked`, `SignInOver`.
+    Mails that carry a code leave 30 seconds apart, whatever the address and the sign-in: to who asks again that is
+    said; to who corrects an address the mail is promised, and leaves when its turn comes. Raises `TooSoon`, `TooManyAsked`, `SignInOver`.
     """
     sign_in = sign_ins.find(gateways, token)
     if sign_in.way != "email" or (sign_in.code_step is not None and not again):
@@ -63,13 +70,16 @@ def send(gateways: Gateways, token: str, *, again: bool = False) -> SignIn:
     with models.write():
         row = sign_ins.locked(gateways, sign_in)
         now = gateways.clock.now()
-        if row.code_issued_at and now - row.code_issued_at < RESEND_AFTER:
-            raise TooSoon(retry_after=int(RESEND_AFTER.total_seconds()))
         # An act gives its holder no means to flood somebody's mailbox: addresses and sign-ins change, the count stays.
-        if throttle.fail(throttle.key("code-mail", str(row.access_id)), now) > MAILS_A_DAY:
-            raise TooManyAsked(retry_after=int(throttle.HOUR.total_seconds()))
+        mails = throttle.key("code-mail", str(row.access_id))
+        wait = timedelta(seconds=throttle.waits(mails, now))
+        if wait and (again or wait > RESEND_AFTER):
+            raise TooSoon(retry_after=int(wait.total_seconds()))
+        if throttle.fail(mails, now) > MAILS_A_DAY:
+            raise TooManyAsked(retry_after=throttle.resets(mails, now, throttle.DAY))
+        throttle.delay(mails, now + wait + RESEND_AFTER)
+        outbox.queue(gateways, "code", recipient=sign_in.access.recipient, sign_in=row, after=wait)
         _issue(gateways, row, now, author=journal.unidentified(sign_in.access), detail={})
-        outbox.queue(gateways, "code", recipient=sign_in.access.recipient, sign_in=row)
     gateways.bell.ring("mail")
     return sign_ins.find(gateways, token)
 
@@ -111,7 +121,7 @@ def waited_for(gateways: Gateways, deposit: Deposit) -> frozenset[UUID]:
 def tell(gateways: Gateways, recipient: Recipient, reason: str, *, by: Member, trace: journal.Trace) -> str:
     """Return a code for a member to tell the recipient, by phone or at the counter; journaled with its reason.
 
-    Raises `Needed`, `NobodyWaiting`, `TooManyAsked`.
+    Raises `Needed`, `NobodyWaiting`, `TooManyTold`.
     """
     reason = text.line(reason, "reason")
     waiting = waiting_for_office(gateways, recipient)
@@ -119,6 +129,8 @@ def tell(gateways: Gateways, recipient: Recipient, reason: str, *, by: Member, t
         raise NobodyWaiting
     with models.write():
         row = sign_ins.locked(gateways, waiting)
+        if row.codes_issued >= CODES_A_SIGN_IN:
+            raise TooManyTold(retry_after=_until_over(gateways, row), most=CODES_A_SIGN_IN)
         _issue(gateways, row, gateways.clock.now(), author=journal.member(by, trace), detail={"reason": reason})
     return code(gateways, row)
 
@@ -126,7 +138,8 @@ def tell(gateways: Gateways, recipient: Recipient, reason: str, *, by: Member, t
 def code(gateways: Gateways, sign_in: SignIn) -> str:
     """Return the code awaited by a sign-in: the TOTP value (RFC 6238) of the step kept with it."""
     key = CodeKey.get(CodeKey.access == sign_in.access_id, CodeKey.way == sign_in.way)
-    return _totp(gateways.vault.open_secret(bytes(key.sealed_key), key_name(key)), sign_in.way, sign_in.code_step)
+    secret = gateways.vault.open_secret(bytes(key.sealed_key), key_name(key))
+    return totp.at(secret, sign_in.code_step, digits=DIGITS[sign_in.way])
 
 
 def matches(gateways: Gateways, row: SignIn, digits: str, now: datetime) -> bool:
@@ -151,27 +164,31 @@ def _app_matches(gateways: Gateways, row: SignIn, digits: str, now: datetime) ->
         secret, last = gateways.vault.open_secret(bytes(key.sealed_key), key_name(key)), key.last_step
     else:
         return False
-    present = int(now.timestamp()) // STEP
-    steps = [step for step in (present - 1, present, present + 1) if step > last]
-    found = [step for step in steps if hmac.compare_digest(_totp(secret, "app", step).encode(), digits.encode())]
-    if found:
-        row.code_step = found[0]
-        if key is not None:
-            CodeKey.update(last_step=found[0]).where(CodeKey.id == key.id).execute()
-    return bool(found)
+    used = totp.matching_step(secret, digits, now, after=last)
+    if used is None:
+        return False
+    row.code_step = used
+    if key is not None:
+        CodeKey.update(last_step=used).where(CodeKey.id == key.id).execute()
+    return True
 
 
 def _issue(gateways: Gateways, row: SignIn, now: datetime, *, author: journal.Author, detail: dict[str, str]) -> None:
     """Set the code awaited to the next step never used, and journal that a code was issued."""
     if row.codes_issued >= CODES_A_SIGN_IN:
-        raise TooManyAsked(retry_after=int(sign_ins.SIGN_IN_LASTS.total_seconds()))
+        raise TooManyAsked(retry_after=_until_over(gateways, row))
     key = _key(gateways, row, now)
-    step = max(int(now.timestamp()) // STEP, key.last_step + 1)
+    step = max(totp.step_at(now), key.last_step + 1)
     CodeKey.update(last_step=step).where(CodeKey.id == key.id).execute()
     row.code_step, row.code_issued_at, row.codes_issued = step, now, row.codes_issued + 1
     row.save(only=[SignIn.code_step, SignIn.code_issued_at, SignIn.codes_issued])
     recipient = Access.get_by_id(row.access_id).recipient
     journal.append(gateways, "code.issued", author=author, recipient=recipient, detail={"way": row.way, **detail})
+
+
+def _until_over(gateways: Gateways, row: SignIn) -> int:
+    """Return in how many seconds the sign-in is over, and another may ask for codes."""
+    return math.ceil((row.created_at + sign_ins.SIGN_IN_LASTS - gateways.clock.now()).total_seconds())
 
 
 def _key(gateways: Gateways, row: SignIn, now: datetime) -> CodeKey:
@@ -183,10 +200,6 @@ def _key(gateways: Gateways, row: SignIn, now: datetime) -> CodeKey:
         key.sealed_key = gateways.vault.seal_secret(os.urandom(20), key_name(key))
         key.save(force_insert=True)
     return key
-
-
-def _totp(key: bytes, way: str, step: int) -> str:
-    return pyotp.TOTP(base64.b32encode(key).decode(), digits=DIGITS[way], interval=STEP).generate_otp(step)
 
 
 def key_name(key: CodeKey) -> str:

@@ -78,6 +78,12 @@ def count(name: str, now: datetime, window: timedelta) -> int:
     return 0 if row is None or now - row.since >= window else int(row.failures)
 
 
+def resets(name: str, now: datetime, window: timedelta) -> int:
+    """Return how many seconds remain until the count of `name` starts again, 0 when it already has."""
+    row = Throttle.get_or_none(Throttle.key == name)
+    return 0 if row is None else max(0, math.ceil((row.since + window - now).total_seconds()))
+
+
 def sweep(now: datetime) -> None:
     """Drop the counters whose every window is over."""
     Throttle.delete().where(Throttle.since < now - 2 * DAY).execute()

@@ -16,6 +16,7 @@ from mespieces.domain import (
     sessions,
     sign_ins,
     text,
+    totp,
 )
 from mespieces.errors import Invalid
 from mespieces.gateways import Gateways
@@ -74,7 +75,7 @@ def enrolment(gateways: Gateways, sign_in: SignIn) -> Enrolment | None:
     ).decode()
     label = quote(f"Mes Pièces:{codes.show(sign_in.access.reference)}")
     return Enrolment(
-        key, f"otpauth://totp/{label}?secret={key}&issuer={quote('Mes Pièces')}&digits=6&period={one_time_codes.STEP}"
+        key, f"otpauth://totp/{label}?secret={key}&issuer={quote('Mes Pièces')}&digits=6&period={totp.STEP}"
     )
 
 
@@ -96,6 +97,7 @@ def reset(
         Recipient.update(way="", way_set_by="", email=address, email_set_by="office" if address else "").where(
             Recipient.id == row.id
         ).execute()
+        outbox.forget_refusal(row.id)
         CodeKey.delete().where(CodeKey.access == access, CodeKey.way == "app").execute()
         sessions.end_all(access, now)
         SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
@@ -114,6 +116,7 @@ def bind(gateways: Gateways, access: Access, row: SignIn, now: datetime, trace: 
     if row.way == "email" and set_by == "recipient":
         changed |= {"email": row.email, "email_set_by": "recipient"}
     Recipient.update(**changed).where(Recipient.id == recipient.id).execute()
+    outbox.forget_refusal(recipient.id)
     if row.way == "app" and row.sealed_key:
         secret = gateways.vault.open_secret(bytes(row.sealed_key), sign_ins.secret_name(row))
         CodeKey.delete().where(CodeKey.access == access, CodeKey.way == "app").execute()

@@ -96,22 +96,27 @@ def open_mail(url: str, sender: str = "") -> Mail:
     raise MailUnknown(scheme=parts.scheme)
 
 
-def compose(sender: str, to: str, subject: str, text: str, *, date: datetime, message_id_domain: str) -> EmailMessage:
+def compose(sender: str, to: str, subject: str, text: str, *, date: datetime, message_id: str) -> EmailMessage:
     """Return a plain text message from one address to one address, which no one should answer (RFC 3834).
 
-    Raises `HeaderForged`.
+    `message_id` comes from `draw_id`. Raises `HeaderForged`.
     """
-    if FORBIDDEN.search(subject + message_id_domain) or date.tzinfo is None:
+    if FORBIDDEN.search(subject + message_id) or date.tzinfo is None:
         raise HeaderForged(field="subject")
     message = EmailMessage()
     message["From"] = _address(sender, field="sender")
     message["To"] = _address(to, field="to")
     message["Subject"] = subject
     message["Date"] = format_datetime(date)
-    message["Message-ID"] = f"<{secrets.token_hex(16)}@{message_id_domain}>"
+    message["Message-ID"] = f"<{message_id}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text, charset="utf-8", cte="quoted-printable")
     return message
+
+
+def draw_id(domain: str) -> str:
+    """Return a fresh Message-ID (RFC 5322, without its brackets): 128 random bits, so that only who saw the mail knows it."""
+    return f"{secrets.token_hex(16)}@{domain}"
 
 
 class SmtpMail:

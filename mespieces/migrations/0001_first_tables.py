@@ -25,12 +25,14 @@ CREATE TABLE deposit (
   order_date DATE NOT NULL, replaces_id {uuid} REFERENCES deposit (id) ON DELETE RESTRICT,
   created_at {instant} NOT NULL, created_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT,
   filed_at {instant}, filed_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, filed_sequence {bigint},
-  expires_at {instant}, prolonged_until DATE, withdrawn_at {instant}, withdrawn_because TEXT, ended_at {instant},
+  expires_at {instant}, prolonged_until DATE, withdrawn_at {instant},
+  withdrawn_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, withdrawn_because TEXT, ended_at {instant},
   CHECK ((filed_at IS NULL) = (expires_at IS NULL)),
-  CHECK ((withdrawn_at IS NULL) = (withdrawn_because IS NULL)));;
+  CHECK ((withdrawn_at IS NULL) = (withdrawn_because IS NULL)),
+  CHECK (withdrawn_at IS NULL OR filed_at IS NOT NULL));;
 CREATE INDEX deposit_office_id ON deposit (office_id, created_at);;
 CREATE INDEX deposit_expires_at ON deposit (expires_at);;
-CREATE INDEX deposit_replaces_id ON deposit (replaces_id);;
+CREATE UNIQUE INDEX deposit_replaces_id ON deposit (replaces_id);;
 
 CREATE TABLE document (
   id {uuid} PRIMARY KEY, deposit_id {uuid} NOT NULL REFERENCES deposit (id) ON DELETE RESTRICT,
@@ -49,7 +51,7 @@ CREATE TABLE recipient (
   email_set_by TEXT NOT NULL CHECK (email_set_by IN ('', 'recipient', 'office')),
   way TEXT NOT NULL CHECK (way IN ('', 'act', 'app', 'email', 'office')),
   way_set_by TEXT NOT NULL CHECK (way_set_by IN ('', 'recipient', 'office')),
-  second_step_waived_because TEXT, added_at {instant} NOT NULL,
+  second_step_waived_because TEXT, mail_refused_at {instant}, mail_refused_because TEXT NOT NULL, added_at {instant} NOT NULL,
   added_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT);;
 CREATE INDEX recipient_deposit_id ON recipient (deposit_id);;
 
@@ -129,15 +131,19 @@ CREATE TABLE journal_checkpoint (
   created_at {instant} NOT NULL, PRIMARY KEY (log, size));;
 
 CREATE TABLE message (
-  id {uuid} PRIMARY KEY, kind TEXT NOT NULL, address TEXT NOT NULL, office_id {uuid} REFERENCES office (id) ON DELETE CASCADE,
+  id {uuid} PRIMARY KEY, kind TEXT NOT NULL, message_id TEXT NOT NULL UNIQUE CHECK (message_id <> ''),
+  address TEXT NOT NULL, office_id {uuid} REFERENCES office (id) ON DELETE CASCADE,
   recipient_id {uuid} REFERENCES recipient (id) ON DELETE CASCADE,
-  member_id {uuid} REFERENCES member (id) ON DELETE CASCADE, sign_in_id {uuid} REFERENCES sign_in (id) ON DELETE CASCADE,
-  document_id {uuid} REFERENCES document (id) ON DELETE CASCADE, created_at {instant} NOT NULL,
-  due_at {instant} NOT NULL, tries INTEGER NOT NULL, sent_at {instant}, given_up_at {instant}, reason TEXT NOT NULL);;
+  member_id {uuid} REFERENCES member (id) ON DELETE CASCADE, sign_in_id {uuid} REFERENCES sign_in (id) ON DELETE SET NULL,
+  document_id {uuid} REFERENCES document (id) ON DELETE CASCADE,
+  about_id {uuid} REFERENCES message (id) ON DELETE CASCADE, created_at {instant} NOT NULL,
+  due_at {instant} NOT NULL, tries INTEGER NOT NULL, sent_at {instant}, given_up_at {instant},
+  refused_at {instant}, reason TEXT NOT NULL);;
 CREATE INDEX message_due_at ON message (due_at);;
 CREATE INDEX message_recipient_id ON message (recipient_id);;
 CREATE INDEX message_sign_in_id ON message (sign_in_id);;
 CREATE INDEX message_document_id ON message (document_id);;
+CREATE INDEX message_about_id ON message (about_id);;
 
 CREATE TABLE fact (name TEXT PRIMARY KEY, at {instant} NOT NULL, detail TEXT NOT NULL);;
 """

@@ -1,6 +1,7 @@
 """What the page of a refusal says when no rule of the product has its words, and where it leads back to."""
 
 import logging
+import re
 from collections.abc import Mapping
 
 from flask import g, request, url_for
@@ -53,6 +54,23 @@ NO_COOKIE = (
     "Ils ne servent qu’à vous reconnaître d’une page à l’autre, et s’effacent quand vous fermez le navigateur.",
 )
 SESSION_OVER = "Votre session est terminée : identifiez-vous de nouveau."
+
+
+_CALL = re.compile(
+    r"(a|A)ppel(ez|er) le numéro figurant sur l’acte(?: : l’étude vous aidera|, et donnez la référence ci-dessous)?"
+)
+_ASK_WHY = " Elle peut vous dire pourquoi, au numéro figurant sur l’acte."
+_TELL = {"aez": "prévenez", "Aez": "Prévenez", "aer": "prévenir", "Aer": "Prévenir"}
+
+
+def suited(sentence: str) -> str:
+    """Return what a refusal says as it suits who asks: a member of the office holds no act, and is the office."""
+    if not request.path.startswith("/etude"):
+        return sentence
+    return _CALL.sub(
+        lambda call: f"{_TELL[call[1] + call[2]]} la personne qui exploite ce service, avec la référence ci-dessous",
+        sentence.replace(_ASK_WHY, ""),
+    )
 
 
 def way_back() -> tuple[str, str]:

@@ -24,7 +24,7 @@ def channel() -> BaseResponse | str:
 
 
 @bp.post("/canal")
-def choose() -> BaseResponse | tuple[str, int]:
+def choose() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Remember the way chosen and have the code sent where it is sent."""
     way, email = request.form.get("channel", ""), request.form.get("email", "")
     try:
@@ -33,7 +33,10 @@ def choose() -> BaseResponse | tuple[str, int]:
         return _channel(_sign_in(), chosen=way, email=email[:254], errors={error.field: str(error)}), 422
     if way == "act":
         return _enter(identification.act_alone(current.gateways(), _token(), current.trace()))
-    one_time_codes.send(current.gateways(), _token())
+    try:
+        one_time_codes.send(current.gateways(), _token())
+    except one_time_codes.TooSoon as early:
+        return _wait(early)
     return redirect(url_for(".code"), 303)
 
 
@@ -70,8 +73,7 @@ def resend() -> BaseResponse | tuple[str, int, dict[str, str]]:
     try:
         one_time_codes.send(current.gateways(), _token(), again=True)
     except one_time_codes.TooSoon as early:
-        flash(str(early), "warn")
-        return _code(_sign_in()), 429, {"Retry-After": str(early.retry_after)}
+        return _wait(early)
     return redirect(url_for(".code", renvoye=1), 303)
 
 
@@ -116,6 +118,12 @@ def _code(sign_in: SignIn, error: str = "") -> str:
         resent="renvoye" in request.args,
         **_context(sign_in),
     )
+
+
+def _wait(early: one_time_codes.TooSoon) -> tuple[str, int, dict[str, str]]:
+    """Say on the page of the code that the next one is for later."""
+    flash(str(early), "warn")
+    return _code(_sign_in()), 429, {"Retry-After": str(early.retry_after)}
 
 
 def _context(sign_in: SignIn) -> dict[str, object]:

@@ -96,6 +96,12 @@ def _refused(who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
     return f"Essai refusé pour {who} ({step})"
 
 
+def _incident(_who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
+    if detail.get("kind") == "mail.refused":
+        return f"Courriel au destinataire refusé ({detail.get('reason', '')})"
+    return "Incident"
+
+
 _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "deposit.created": lambda who, what, d: f"Brouillon ouvert par {who}",
     "document.deposited": lambda who, what, d: f"{who} a ajouté « {d.get('filename', '')} »",
@@ -116,6 +122,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "document.delivered": lambda who, what, d: f"Pièce {what.get('number')} {MODES.get(d.get('mode', ''), 'remise')}",
     "document.interrupted": lambda who, what, d: f"Pièce {what.get('number')} : envoi interrompu",
     "document.corrupted": lambda who, what, d: f"Pièce {what.get('number')} altérée : consultation refusée",
+    "incident.recorded": _incident,
     "signification.recorded": lambda who, what, d: f"Signification saisie par {who}",
     "signification.corrected": lambda who, what, d: f"Signification corrigée par {who}",
     "deposit.expired": lambda who, what, d: "Fin de la mise à disposition",
@@ -127,6 +134,15 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "member.refused": lambda who, what, d: f"Connexion refusée pour {who}",
     "journal.read": lambda who, what, d: f"{who} a lu le journal",
 }
+
+
+def refused_mail(recipient: Any) -> str:
+    """Return « Courriel refusé le … : 550 … », empty when nothing was refused lately."""
+    if recipient.mail_refused_at is None:
+        return ""
+    words = recipient.mail_refused_because
+    what = "refusé" if words[:1].isdigit() else "non parti"  # a server's words begin with its number
+    return f"Courriel {what} le {french.instant_short(recipient.mail_refused_at)} : {words}"
 
 
 def spaced(text: object) -> str:
@@ -141,12 +157,14 @@ FILTERS: dict[str, Callable[..., object]] = {
     "instant_short": french.instant_short,
     "clock_fr": french.clock,
     "last_day": french.last_day,
+    "duration_fr": french.duration,
     "size_fr": documents.size_in_words,
     "number_fr": french.number,
     "pages_fr": pages,
     "format_fr": file_format,
     "notices_fr": notices,
     "nature_fr": nature,
+    "refused_mail_fr": refused_mail,
     "happened": lambda entry: spaced(happened(entry)),
     "spaced": spaced,
 }

@@ -20,8 +20,10 @@ def test_an_act_gives_no_means_to_flood_a_mailbox(gateways):
 
     for number in range(one_time_codes.MAILS_A_DAY):
         ask(number)
-    with pytest.raises(one_time_codes.TooManyAsked):
+        gateways.clock.advance(timedelta(minutes=1))
+    with pytest.raises(one_time_codes.TooManyAsked) as refused:
         ask(99)
+    assert refused.value.retry_after == (24 * 60 - 20) * 60
 
     assert Message.select().where(Message.kind == "code").count() == one_time_codes.MAILS_A_DAY
 

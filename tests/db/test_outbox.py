@@ -44,6 +44,7 @@ def using(gateways, server):
 
 def written(_gateways, message):
     mail = EmailMessage()
+    mail["To"] = "etude@example.fr"
     mail["Subject"] = message.kind
     return mail
 

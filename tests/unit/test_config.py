@@ -69,6 +69,8 @@ def test_the_public_address_gives_the_host_and_the_scheme():
         ("MAIL_FROM", "a@b@c"),
         ("MAIL_FROM", "a@b.fr, c@d.fr"),
         ("ACT_ALONE", "yes"),
+        ("FIRST_CONSULTATION_MAIL", "true"),
+        ("FIRST_CONSULTATION_MAIL", "Yes"),
         ("OFFICE_NETWORKS", "10.0.0.0/33"),
         ("OFFICE_NETWORKS", ","),
         ("TRUSTED_PROXIES", "-1"),
@@ -112,6 +114,12 @@ def test_networks_are_separated_by_spaces_or_commas():
     assert [str(network) for network in read(OFFICE_NETWORKS="10.0.0.0/8, 2001:db8::/32").office_networks] == [
         "10.0.0.0/8", "2001:db8::/32",
     ]  # fmt: skip
+
+
+def test_the_first_consultation_is_announced_unless_the_operator_says_no():
+    assert read().first_consultation_mail is True
+    assert read(FIRST_CONSULTATION_MAIL="yes").first_consultation_mail is True
+    assert read(FIRST_CONSULTATION_MAIL="no").first_consultation_mail is False
 
 
 def test_settings_never_change():

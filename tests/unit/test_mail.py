@@ -34,7 +34,7 @@ def letter(to="jeanne@exemple.fr", subject="Votre code d’accès"):
         subject,
         "Bonjour,\n\nVotre code : 123 456.\n",
         date=INSTANT,
-        message_id_domain="exemple.fr",
+        message_id=mail.draw_id("exemple.fr"),
     )
 
 

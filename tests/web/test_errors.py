@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mespieces import models
-from mespieces.domain import codes, documents, retention, throttle
+from mespieces.domain import codes, documents, one_time_codes, retention, sign_ins, throttle
 from mespieces.gateways import storage, vault
 from mespieces.models import Access, Deposit, Document, Member, Recipient, Signification
 from mespieces.views import current
@@ -203,8 +203,20 @@ def test_wrong_codes_are_refused_for_the_day_with_429(site):
 
     refused = debtor.post("/consulter/code", 429, data={"code": right})
 
-    assert refused.headers["Retry-After"] == "3600"
-    assert "le numéro figurant sur l’acte" in refused.text
+    assert refused.headers["Retry-After"] == "86400"
+    assert "Vous pourrez réessayer dans 24\u00a0heures." in refused.text
+    assert "demain" not in refused.text
+    assert "60 minutes" not in refused.text
+    site.gateways.clock.advance(timedelta(hours=23, minutes=31))
+    token, right = make.waiting(site.gateways, who, "email")
+    debtor.carry(current.SIGN_IN, token)
+    assert debtor.post("/consulter/code", 429, data={"code": right}).headers["Retry-After"] == "1740"
+    assert "dans 29\u00a0minutes" in debtor.page.text
+    site.gateways.clock.advance(timedelta(minutes=29))
+    one_time_codes.send(site.gateways, token, again=True)
+    debtor.post(
+        "/consulter/code", data={"code": one_time_codes.code(site.gateways, sign_ins.find(site.gateways, token))}
+    )
 
 
 def test_wrong_passwords_are_delayed_with_429(site, marchand):
