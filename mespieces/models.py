@@ -150,7 +150,7 @@ class Deposit(Row):
     court = pw.TextField()
     order_number = pw.TextField()
     order_date = pw.DateField()
-    replaces = pw.ForeignKeyField("self", null=True, on_delete="RESTRICT", backref="replaced_by")
+    replaces = pw.ForeignKeyField("self", null=True, unique=True, on_delete="RESTRICT", backref="replaced_by")
     created_at = instant()
     created_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
     filed_at = instant(null=True)
@@ -159,6 +159,7 @@ class Deposit(Row):
     expires_at = instant(null=True, index=True)
     prolonged_until = pw.DateField(null=True)
     withdrawn_at = instant(null=True)
+    withdrawn_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
     withdrawn_because = pw.TextField(null=True)
     ended_at = instant(null=True)
 

@@ -12,7 +12,7 @@ from mespieces.gateways import Gateways
 from mespieces.gateways.mail import MailDeferred
 from mespieces.models import Document, Message, Office, Recipient, SignIn
 
-KINDS = frozenset({"code", "corruption", "failures", "way_changed"})
+KINDS = frozenset({"code", "corruption", "failures", "replaced", "way_changed", "withdrawn"})
 """Every kind of mail; `notices.py` writes each."""
 
 Compose = Callable[[Gateways, Message], EmailMessage | None]

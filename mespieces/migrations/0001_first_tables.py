@@ -25,12 +25,14 @@ CREATE TABLE deposit (
   order_date DATE NOT NULL, replaces_id {uuid} REFERENCES deposit (id) ON DELETE RESTRICT,
   created_at {instant} NOT NULL, created_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT,
   filed_at {instant}, filed_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, filed_sequence {bigint},
-  expires_at {instant}, prolonged_until DATE, withdrawn_at {instant}, withdrawn_because TEXT, ended_at {instant},
+  expires_at {instant}, prolonged_until DATE, withdrawn_at {instant},
+  withdrawn_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, withdrawn_because TEXT, ended_at {instant},
   CHECK ((filed_at IS NULL) = (expires_at IS NULL)),
-  CHECK ((withdrawn_at IS NULL) = (withdrawn_because IS NULL)));;
+  CHECK ((withdrawn_at IS NULL) = (withdrawn_because IS NULL)),
+  CHECK (withdrawn_at IS NULL OR filed_at IS NOT NULL));;
 CREATE INDEX deposit_office_id ON deposit (office_id, created_at);;
 CREATE INDEX deposit_expires_at ON deposit (expires_at);;
-CREATE INDEX deposit_replaces_id ON deposit (replaces_id);;
+CREATE UNIQUE INDEX deposit_replaces_id ON deposit (replaces_id);;
 
 CREATE TABLE document (
   id {uuid} PRIMARY KEY, deposit_id {uuid} NOT NULL REFERENCES deposit (id) ON DELETE RESTRICT,
