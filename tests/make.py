@@ -1,9 +1,11 @@
 """What tests need to stand before they begin: offices, deposits, accesses, sessions, each made by the product itself."""
 
+import dataclasses
 import io
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -253,12 +255,55 @@ def threads(count: int, work: Callable[[], Any]) -> list[Any]:
     return results
 
 
+class _Pausing:
+    """A clock that, the `at`-th time it is asked, says so and lets a while go by."""
+
+    def __init__(self, clock: Any, at: int) -> None:
+        self._clock, self._left = clock, at
+        self.reached = threading.Event()
+
+    def now(self) -> datetime:
+        self._left -= 1
+        if self._left == 0:
+            self.reached.set()
+            time.sleep(0.4)
+        return self._clock.now()
+
+
+def amid(
+    gateways: Gateways, work: Callable[[Gateways], Any], other: Callable[[], Any], *, asked: int
+) -> tuple[Any, Any]:
+    """Run `other` while `work` is half-way, as it asks for the time the `asked`-th time; return what each gave or raised.
+
+    `work` holds by then the locks it took; `other` arrives at its own before `work` goes on.
+    """
+    clock = _Pausing(gateways.clock, asked)
+    seen = dataclasses.replace(gateways, clock=clock)  # type: ignore[arg-type]
+    given: dict[bool, Any] = {}
+    first = iter((True, False))
+    turn = threading.Lock()
+
+    def run() -> None:
+        with turn:
+            leading = next(first)
+        if not leading:
+            assert clock.reached.wait(20)
+        try:
+            given[leading] = work(seen) if leading else other()
+        except Exception as error:  # noqa: BLE001 — the test looks at it
+            given[leading] = error
+
+    threads(2, run)
+    assert clock.reached.is_set()
+    return given[True], given[False]
+
+
 _PROCESS = """
 import sys
 from datetime import datetime
 from mespieces import config, models, runtime
 from mespieces.domain import consultations, deposits, documents, identification, journal, members, notices, offices
-from mespieces.domain import outbox, recipients, retention, sign_ins
+from mespieces.domain import outbox, recipients, replacements, retention, sign_ins, withdrawals
 from mespieces.models import Deposit, Document, Office, Recipient
 from uuid import UUID
 from mespieces.gateways.clock import ManualClock

@@ -44,7 +44,8 @@ def issue(
 ) -> tuple[Access, str]:
     """Draw a new secret for the recipient and return it, the only time it is known; the old one stops at once.
 
-    Its sessions and sign-ins in progress end with it. Raises `MotiveNeeded` after the first identification, `NotFiled`.
+    Its sessions and sign-ins in progress end with it. Raises `MotiveNeeded` after the first identification, `NotFiled`,
+    `AlreadyWithdrawn`.
     """
     motive = text.line(motive, "motive", needed=False)
     secret = codes.draw_secret()
@@ -52,6 +53,8 @@ def issue(
     with models.write():
         deposit = models.locked(Deposit.select().where(Deposit.id == recipient.deposit_id)).first()
         now = gateways.clock.now()
+        if deposit.withdrawn_at:
+            raise deposits.AlreadyWithdrawn(reference=deposit.office_reference)
         if deposits.state(deposit, now) != deposits.State.FILED:
             raise NotFiled
         access = models.locked(Access.select().where(Access.recipient == recipient)).get()

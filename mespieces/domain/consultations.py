@@ -71,7 +71,10 @@ def open_document(
     known = Consultation.get_or_none(Consultation.session == session, Consultation.document == document)
     plaintext, recomputed = _verified(gateways, session, document, trace, recompute=whole or known is None)  # (3)
     try:
-        known = known or _journal_opening(gateways, session, document, mode, recomputed, trace)  # (4)
+        if known is None:
+            known = _journal_openings(gateways, session, [(document, recomputed)], mode, trace)[0]  # (4)
+        else:  # recomputing took its time: the office may have withdrawn the deposit meanwhile
+            deposits.check(Deposit.get_by_id(deposit.id), gateways.clock.now())
         _begin(gateways, known, mode)
     except BaseException:
         plaintext.close()
@@ -105,14 +108,17 @@ def open_all(gateways: Gateways, session: Session, trace: journal.Trace) -> list
             plaintext, recomputed = _verified(gateways, session, document, trace, recompute=True)
             opened.callback(plaintext.close)
             verified.append((document, plaintext, recomputed))
-        # Only now that every document can be served: a consultation that did not happen is not journaled.
-        readings = []
-        for document, plaintext, recomputed in verified:
-            known = _journal_opening(gateways, session, document, "bundle", recomputed, trace)
-            _begin(gateways, known, "bundle")
-            readings.append(Reading(document, plaintext, known))
+        # Only now that every document can be served, and all at once: a consultation that did not happen is not
+        # journaled, and a withdrawal finds all of them open or none.
+        fingerprints = [(document, recomputed) for document, _, recomputed in verified]
+        consultations = _journal_openings(gateways, session, fingerprints, "bundle", trace) if verified else []
+        for consultation in consultations:
+            _begin(gateways, consultation, "bundle")
         opened.pop_all()
-    return readings
+    return [
+        Reading(document, plaintext, consultation)
+        for (document, plaintext, _), consultation in zip(verified, consultations, strict=True)
+    ]
 
 
 def check_before_showing(gateways: Gateways, session: Session, number: int, trace: journal.Trace) -> Document:
@@ -249,35 +255,44 @@ def _verified(
     return plaintext, recomputed
 
 
-def _journal_opening(
-    gateways: Gateways, session: Session, document: Document, mode: str, recomputed: str, trace: journal.Trace
-) -> Consultation:
+def _journal_openings(
+    gateways: Gateways, session: Session, verified: list[tuple[Document, str]], mode: str, trace: journal.Trace
+) -> list[Consultation]:
+    """Journal that documents of one deposit are opened, each with its recomputed fingerprint: all of them or none.
+
+    The deposit is locked first, as everything that changes a filed deposit does: a withdrawal comes wholly before,
+    and nothing is opened, or wholly after. Then the session: ten pages asked for at once open one consultation.
+    """
     with models.write():
-        # Two sessions of one recipient open their first document one after the other. The access is locked before the
-        # session, as printing a new sheet does.
-        models.locked(Access.select().where(Access.id == session.access_id)).get()
-        # The session's row is the lock: ten pages asked for at once open one consultation.
+        deposit = models.locked(Deposit.select().where(Deposit.id == verified[0][0].deposit_id)).get()
         alive = models.locked(Session.select().where(Session.id == session.id)).first()
         if alive is None or alive.ended_at:
             raise SessionOver
-        if known := Consultation.get_or_none(Consultation.session == session, Consultation.document == document):
-            return known
-        deposits.check(Deposit.get_by_id(document.deposit_id), gateways.clock.now())
+        deposits.check(deposit, gateways.clock.now())
         if first := not _ever_opened(session):
             notices.announce_first_consultation(gateways, session.access.recipient)
-        consultation = Consultation(session=session, document=document, opened_at=gateways.clock.now(), sequence=0)
-        consultation.sequence = journal.append(
-            gateways,
-            "document.consulted",
-            author=journal.recipient(session, trace),
-            document=document,
-            recipient=session.access.recipient,
-            consultation=consultation.id,
-            detail={"mode": mode, "recomputed": recomputed},
-        )
-        consultation.save(force_insert=True)
+        opened = [_opened(gateways, session, document, mode, recomputed, trace) for document, recomputed in verified]
     if first:
         gateways.bell.ring("mail")
+    return opened
+
+
+def _opened(
+    gateways: Gateways, session: Session, document: Document, mode: str, recomputed: str, trace: journal.Trace
+) -> Consultation:
+    if known := Consultation.get_or_none(Consultation.session == session, Consultation.document == document):
+        return known
+    consultation = Consultation(session=session, document=document, opened_at=gateways.clock.now(), sequence=0)
+    consultation.sequence = journal.append(
+        gateways,
+        "document.consulted",
+        author=journal.recipient(session, trace),
+        document=document,
+        recipient=session.access.recipient,
+        consultation=consultation.id,
+        detail={"mode": mode, "recomputed": recomputed},
+    )
+    consultation.save(force_insert=True)
     return consultation
 
 

@@ -9,12 +9,13 @@ from uuid import UUID, uuid4
 import peewee as pw
 
 from mespieces import models
-from mespieces.domain import calendar, codes, journal, offices, once, text
+from mespieces.domain import announcements, calendar, codes, journal, offices, once, text
 from mespieces.errors import Expired, Invalid, NotFound, Refused
 from mespieces.gateways import Gateways
 from mespieces.models import Access, Consultation, Deposit, Document, Member, Office, Recipient, Signification
 
 PAGE = 25  # deposits a page of the list
+LONGEST_MOTIVE = 400  # characters
 
 
 class State(StrEnum):
@@ -34,6 +35,24 @@ class DepositFiled(Refused):
     """Nothing can be added to, or taken from, a filed deposit."""
 
     message = "Le dépôt {reference} est déposé : ses pièces ne peuvent plus être modifiées."
+
+
+class StillDraft(Refused):
+    """What is done to filed deposits cannot be done to a draft."""
+
+    message = "Le dépôt {reference} n’est encore qu’un brouillon : corrigez-le directement."
+
+
+class AlreadyWithdrawn(Refused):
+    """Nothing changes any more in a withdrawn deposit."""
+
+    message = "Le dépôt {reference} est déjà retiré : rien de plus n’y a été changé. Sa page dit quand et pourquoi."
+
+
+class AlreadyEnded(Refused):
+    """Nothing changes any more in a deposit past its end."""
+
+    message = "La mise à disposition du dépôt {reference} est terminée : rien n’y a été changé."
 
 
 class DepositEmpty(Invalid):
@@ -64,6 +83,16 @@ class DepositWithdrawn(Expired):
     message = "L’étude a retiré ces documents. Elle peut vous dire pourquoi, au numéro figurant sur l’acte."
     heading = "Documents retirés"
     advice = "Ils ne peuvent plus être lus ici. Pour toute question, appelez l’étude."
+
+
+class DepositReplaced(DepositWithdrawn):
+    """The office withdrew the deposit and put other documents at disposal, whose reference it gives itself."""
+
+    message = "L’étude a retiré ces documents, et en a mis d’autres à disposition."
+    advice = (
+        "Ceux d’ici ne peuvent plus être lus. Les nouveaux s’ouvrent avec un nouveau feuillet d’accès, que l’étude "
+        "vous donne : appelez-la au numéro figurant sur l’acte."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +162,24 @@ def draft(deposit_id: UUID) -> Deposit:
     return deposit
 
 
+def filed(deposit_id: UUID, now: datetime) -> Deposit:
+    """Return the deposit at disposal, locked until the caller's transaction ends.
+
+    Raises `StillDraft`, `AlreadyWithdrawn`, `AlreadyEnded`, `DepositMissing`.
+    """
+    deposit = models.locked(Deposit.select().where(Deposit.id == deposit_id)).first()
+    if deposit is None:
+        raise DepositMissing
+    refusals = {State.DRAFT: StillDraft, State.WITHDRAWN: AlreadyWithdrawn, State.ENDED: AlreadyEnded}
+    if refusal := refusals.get(state(deposit, now)):
+        raise refusal(reference=deposit.office_reference)
+    return deposit
+
+
 def file(gateways: Gateways, deposit_id: UUID, *, by: journal.Author, member: Member | None = None) -> Deposit:
     """Close the list of documents and start the 18 months (art. 5); filing a filed deposit changes nothing.
 
+    When it replaces a withdrawn one, those who had access to that one are told.
     Raises `DepositEmpty`, `DepositForNobody`, `DepositMissing`.
     """
     with models.write():
@@ -156,6 +200,8 @@ def file(gateways: Gateways, deposit_id: UUID, *, by: journal.Author, member: Me
         for recipient in recipients:
             give_reference(gateways, recipient)
             journal.append(gateways, "recipient.added", author=by, recipient=recipient, detail=_named(recipient))
+        if deposit.replaces_id:
+            announcements.tell(gateways, deposit.replaces_id, "replaced")
         deposit.filed_sequence = journal.append(
             gateways,
             "deposit.filed",
@@ -169,6 +215,8 @@ def file(gateways: Gateways, deposit_id: UUID, *, by: journal.Author, member: Me
         )
         deposit.save()
     gateways.bell.ring("previews")
+    if deposit.replaces_id:
+        gateways.bell.ring("mail")
     return deposit
 
 
@@ -194,11 +242,11 @@ def state(deposit: Deposit, now: datetime) -> State:
 def check(deposit: Deposit, now: datetime) -> Deposit:
     """Return the deposit when recipients may read it at `now`; an unknown end means refused (art. 5).
 
-    Raises `AvailabilityOver`, `DepositWithdrawn`.
+    Raises `AvailabilityOver`, `DepositWithdrawn`, `DepositReplaced`.
     """
     found = state(deposit, now)
     if found == State.WITHDRAWN:
-        raise DepositWithdrawn
+        raise DepositReplaced if _replaced(deposit, now) else DepositWithdrawn
     if found != State.FILED:
         raise AvailabilityOver
     return deposit
@@ -249,7 +297,8 @@ def warning(deposit: Deposit, now: datetime) -> date | None:
     """Return the day before which the order must be served, while a recipient of the deposit has not been."""
     signified = Signification.select(Signification.recipient).where(Signification.cancelled_at.is_null())
     waiting = deposit.recipients.where(Recipient.id.not_in(signified)).exists()
-    return calendar.lapse_of_order(deposit.order_date) if waiting and state(deposit, now) != State.ENDED else None
+    open_to_change = state(deposit, now) in {State.DRAFT, State.FILED}
+    return calendar.lapse_of_order(deposit.order_date) if waiting and open_to_change else None
 
 
 def _end(deposit: Deposit, filed_at: datetime) -> datetime:
@@ -260,6 +309,16 @@ def _end(deposit: Deposit, filed_at: datetime) -> datetime:
         .where(Recipient.deposit == deposit, Signification.cancelled_at.is_null())
     )
     return end_with(deposit, [row.signified_on for row in query])
+
+
+def _replaced(deposit: Deposit, now: datetime) -> bool:
+    """Tell whether what replaces a withdrawn deposit is at disposal; what replaces it may be withdrawn in its turn."""
+    while following := Deposit.get_or_none(Deposit.replaces == deposit):
+        found = state(following, now)
+        if found != State.WITHDRAWN:
+            return found == State.FILED
+        deposit = following
+    return False
 
 
 def _columns(case: Case) -> dict[str, object]:

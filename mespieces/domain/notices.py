@@ -131,6 +131,38 @@ def _first_consultation(gateways: Gateways, message: Message) -> Text:
     )
 
 
+def _withdrawn(_gateways: Gateways, message: Message) -> Text:
+    return (
+        message.recipient.email,
+        "Des documents ont été retirés",
+        f"L’étude a retiré les documents de la référence {_reference(message)} : ils ne peuvent plus être lus en ligne.\n\n"
+        "Si d’autres documents sont mis à votre disposition, l’étude vous donnera un nouveau feuillet d’accès.\n"
+        "Pour savoir pourquoi, ou pour toute question, appelez l’étude au numéro ci-dessous.\n\n"
+        f"{_signed(message)}",
+    )
+
+
+def _replaced(_gateways: Gateways, message: Message) -> Text:
+    return (
+        message.recipient.email,
+        "D’autres documents remplacent ceux qui ont été retirés",
+        f"L’étude avait retiré les documents de la référence {_reference(message)}. "
+        "Elle en a mis d’autres à disposition.\n\n"
+        "Ils s’ouvrent avec un nouveau feuillet d’accès, que l’étude vous donne : l’ancien n’ouvre plus rien.\n"
+        "Vous ne l’avez pas reçu ? Appelez l’étude au numéro ci-dessous.\n\n"
+        f"{_signed(message)}",
+    )
+
+
+def _reference(message: Message) -> str:
+    return codes.show(Access.get(Access.recipient == message.recipient_id).reference)
+
+
+def _signed(message: Message) -> str:
+    office = message.recipient.deposit.office
+    return f"{_FREE}\n{office.name}\n{office.phone}\n"
+
+
 def _head() -> str:
     head = checkpoints.head()
     return f"Journal {head.log}\nEnregistrements : {head.size}\nRacine : {head.root}\n"
@@ -145,6 +177,8 @@ _WRITERS: dict[str, Callable[[Gateways, Message], Text | None]] = {
     "corruption": _corruption,
     "failures": _failures,
     "first_consultation": _first_consultation,
+    "replaced": _replaced,
     "undelivered": _undelivered,
     "way_changed": _way_changed,
+    "withdrawn": _withdrawn,
 }

@@ -21,7 +21,9 @@ from mespieces.models import Document, Message, Office, Recipient, SignIn
 
 log = logging.getLogger(__name__)
 
-KINDS = frozenset({"code", "corruption", "failures", "first_consultation", "undelivered", "way_changed"})
+KINDS = frozenset({
+    "code", "corruption", "failures", "first_consultation", "replaced", "undelivered", "way_changed", "withdrawn",
+})  # fmt: skip
 """Every kind of mail; `notices.py` writes each."""
 
 Compose = Callable[[Gateways, Message], EmailMessage | None]

@@ -1,5 +1,6 @@
 """Recipients (*destinataires*): a person, or a company with its representative; one access each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from mespieces.gateways import Gateways
 from mespieces.models import Deposit, Member, Recipient
 
 MOST = 500  # recipients of one deposit
+CORRECTED = ("kind", "name", "representative", "address")
+"""What is corrected of a recipient after filing; the e-mail address changes with the way to receive codes."""
 
 
 class RecipientMissing(NotFound):
@@ -55,15 +58,18 @@ def add(
     member: Member | None = None,
     key: str = "",
 ) -> Recipient:
-    """Add a recipient, to a draft or to a filed deposit (an heir, a guardian). Raises `TooManyRecipients`.
+    """Add a recipient, to a draft or to a filed deposit (an heir, a guardian).
 
     Posting the same form again, known by its `key`, gives the recipient it added.
+    Raises `TooManyRecipients`, `AlreadyWithdrawn`.
     """
     identifier = once.identify(deposit_id, key, person)
     with models.write():
         deposit = models.locked(Deposit.select().where(Deposit.id == deposit_id)).first()
-        if deposit is None or deposit.ended_at or deposit.withdrawn_at:
+        if deposit is None or deposit.ended_at:
             raise deposits.DepositMissing
+        if deposit.withdrawn_at:
+            raise deposits.AlreadyWithdrawn(reference=deposit.office_reference)
         known = Recipient.get_or_none(Recipient.id == identifier)
         if known is not None:
             return known
@@ -91,6 +97,29 @@ def add(
                 detail={"name": person.name, "representative": person.representative, "kind": person.kind},
             )
     return recipient
+
+
+def correct(gateways: Gateways, recipient_id: UUID, typed: Mapping[str, str], *, by: journal.Author) -> bool:
+    """Correct whom a filed deposit is for, but for the e-mail address; False when nothing differs.
+
+    Records already written keep the name they were written with. Raises `Invalid` naming the field at fault,
+    `StillDraft`, `AlreadyWithdrawn`, `AlreadyEnded`.
+    """
+    deposit_id = Recipient.get_by_id(recipient_id).deposit_id
+    with models.write():
+        # Names change under the deposit's lock alone: what is read after it is what the record finds.
+        deposits.filed(deposit_id, gateways.clock.now())
+        person = read({name: typed.get(name, "") for name in CORRECTED})
+        motive = text.line(typed.get("motive"), "motive", most=deposits.LONGEST_MOTIVE)
+        recipient = Recipient.get_by_id(recipient_id)
+        before = {name: getattr(recipient, name) for name in CORRECTED}
+        after = {name: getattr(person, name) for name in CORRECTED}
+        if before == after:
+            return False
+        Recipient.update(**after).where(Recipient.id == recipient_id).execute()
+        detail = {"from": before, "to": after, "motive": motive}
+        journal.append(gateways, "recipient.corrected", author=by, recipient=recipient, detail=detail)
+    return True
 
 
 def remove(deposit_id: UUID, recipient_id: UUID) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from mespieces import models
-from mespieces.domain import sessions
+from mespieces.domain import deposits, sessions
 from mespieces.errors import Expired
 from mespieces.gateways import Gateways
 from mespieces.models import Access, Deposit, Recipient, SignIn
@@ -20,17 +20,24 @@ class SignInOver(Expired):
 
 
 def find(gateways: Gateways, token: str | None) -> SignIn:
-    """Return the sign-in in progress of a recipient that `token` opens. Raises `SignInOver`."""
+    """Return the sign-in in progress of a recipient that `token` opens.
+
+    Raises `SignInOver`; `DepositWithdrawn` or `AvailabilityOver` as whoever proves the secret anew would be told.
+    """
     query = (
         SignIn.select(SignIn, Access, Recipient, Deposit)
         .join(Access)
         .join(Recipient)
         .join(Deposit)
-        .where(SignIn.token_hash == sessions.hashed(token or ""), SignIn.closed_at.is_null())
+        .where(SignIn.token_hash == sessions.hashed(token or ""))
     )
-    found = query.first()
-    if found is None or gateways.clock.now() - found.created_at >= SIGN_IN_LASTS:
+    found, now = query.first(), gateways.clock.now()
+    if found is None or now - found.created_at >= SIGN_IN_LASTS:
         raise SignInOver
+    deposit = found.access.recipient.deposit
+    if found.closed_at and found.closed_at != deposit.withdrawn_at:  # withdrawing closes what was in progress
+        raise SignInOver
+    deposits.check(deposit, now)
     return found
 
 

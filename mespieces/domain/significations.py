@@ -38,7 +38,10 @@ def record(
     by: journal.Author,
     member: Member | None = None,
 ) -> Signification:
-    """Record that the act was served; the end of availability moves on when art. 5 asks it. Raises `Invalid`."""
+    """Record that the act was served; the end of availability moves on when art. 5 asks it.
+
+    Raises `Invalid`, `AlreadyWithdrawn`.
+    """
     recipient = Recipient.get_by_id(recipient_id)
     day = _day(gateways, recipient.deposit, typed)
     manner = typed.get("manner", "")
@@ -46,8 +49,10 @@ def record(
         raise Invalid(field="manner")
     with models.write():
         deposit = models.locked(Deposit.select().where(Deposit.id == recipient.deposit_id)).first()
-        if not deposit.filed_at or deposit.ended_at or deposit.withdrawn_at:
+        if not deposit.filed_at or deposit.ended_at:
             raise deposits.DepositMissing
+        if deposit.withdrawn_at:
+            raise deposits.AlreadyWithdrawn(reference=deposit.office_reference)
         known = latest(deposit).get(recipient_id)
         if known and (known.signified_on, known.manner) == (day, manner):
             return known  # the same form posted twice corrects nothing

@@ -84,14 +84,15 @@ def reset(
 ) -> None:
     """Let the recipient choose a way again, or have codes sent to the address the office gives; told to the old one.
 
-    What was open with the former way ends. Raises `Needed`, `NotAnEmail`, `AvailabilityOver`.
+    What was open with the former way ends. Raises `Needed`, `NotAnEmail`, `AlreadyEnded`, `AlreadyWithdrawn`.
     """
     address, motive = text.email(email, needed=False), text.line(motive, "motive")
     with models.write():
-        row = models.locked(Recipient.select().where(Recipient.id == recipient.id)).get()
+        # Deposit, access, recipient: the order of all who lock several, so that none waits for another in a ring.
         now = gateways.clock.now()
-        deposits.check(row.deposit, now)
-        access = Access.get(Access.recipient == row)
+        deposits.filed(recipient.deposit_id, now)
+        access = models.locked(Access.select().where(Access.recipient == recipient)).get()
+        row = models.locked(Recipient.select().where(Recipient.id == recipient.id)).get()
         if row.email and row.email != address:
             outbox.queue(gateways, "way_changed", recipient=row, to=row.email)
         Recipient.update(way="", way_set_by="", email=address, email_set_by="office" if address else "").where(

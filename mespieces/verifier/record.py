@@ -41,6 +41,7 @@ OPERATIONS: frozenset[str] = frozenset(
         "document.deleted",
         "recipient.added",
         "recipient.access_issued",
+        "recipient.corrected",
         "recipient.channel_chosen",
         "recipient.channel_reset",
         "recipient.second_step_waived",

@@ -102,11 +102,25 @@ def _incident(_who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
     return "Incident"
 
 
+def _corrected(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return the name that was corrected, or whose other particulars were."""
+    former, name = before.get("name", ""), after.get("name", "")
+    return f"« {former} » corrigé en « {name} »" if former != name else f"Destinataire {name} corrigé"
+
+
 _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
-    "deposit.created": lambda who, what, d: f"Brouillon ouvert par {who}",
+    "deposit.created": lambda who, what, d: (
+        f"Brouillon ouvert par {who}{', en remplacement d’un dépôt retiré' if d.get('replaces') else ''}"
+    ),
     "document.deposited": lambda who, what, d: f"{who} a ajouté « {d.get('filename', '')} »",
     "document.withdrawn": lambda who, what, d: f"{who} a retiré « {d.get('filename', '')} »",
     "recipient.added": lambda who, what, d: f"Destinataire : {d.get('name', '')}",
+    "recipient.corrected": lambda who, what, d: (
+        f"{_corrected(d.get('from', {}), d.get('to', {}))} par {who} ({d.get('motive', '')})"
+    ),
+    "deposit.withdrawn": lambda who, what, d: (
+        f"Brouillon abandonné par {who}" if d.get("draft") else f"Dépôt retiré par {who} ({d.get('motive', '')})"
+    ),
     "deposit.filed": lambda who, what, d: f"Dépôt de {_pieces(len(d.get('documents', [])))} par {who}",
     "recipient.access_issued": lambda who, what, d: f"Feuillet d’accès imprimé par {who}",
     "recipient.channel_chosen": lambda who, what, d: f"{who} : {WAYS.get(d.get('way', ''), '')}",

@@ -78,6 +78,9 @@ EXPECTED = {
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/code": _office(422),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/canal": _office(422),
     "GET /etude/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/fichier": _office(200),
+    "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/correction": _office(422),
+    "POST /etude/depots/<uuid:deposit_id>/retirer": _office(422),
+    "POST /etude/depots/<uuid:deposit_id>/remplacer": _office(409),
     # Offices: a draft. What takes away comes last, so that filing what is left is refused.
     "GET /etude/depots/<uuid:deposit_id>/affaire": _office(200),
     "POST /etude/depots/<uuid:deposit_id>/affaire": _office(422),
@@ -94,7 +97,10 @@ EXPECTED = {
 }
 """For each address: the status each caller gets, or where they are led; "." is back to the draft."""
 
-OF_FILED = ("deposit_id>", "recipient_id>", "/feuillet", "/signification", "/code", "_id>/canal")
+OF_FILED = (
+    "deposit_id>", "recipient_id>", "/feuillet", "/signification", "/code", "_id>/canal", "/correction",
+    "deposit_id>/retirer", "deposit_id>/remplacer",
+)  # fmt: skip
 
 
 @pytest.fixture

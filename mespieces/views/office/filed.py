@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces.domain import (
     accesses,
+    announcements,
     codes,
     consultations,
     deposits,
@@ -14,6 +15,7 @@ from mespieces.domain import (
     journal,
     one_time_codes,
     recipients,
+    replacements,
     sheets,
     significations,
     ways,
@@ -56,7 +58,7 @@ def print_sheet(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[st
             motive=request.form.get("motive", ""),
         )  # fmt: skip
     except accesses.MotiveNeeded as error:
-        return _person(deposit, recipient, errors={error.field: str(error)}), 422
+        return person_page(deposit, recipient, errors={error.field: str(error)}), 422
     response = Response(sheet, mimetype="application/pdf")
     name = f"Feuillet {codes.show(accesses.of(recipient).reference)}.pdf"
     response.headers["Content-Disposition"] = streams.named(name, inline=True)
@@ -78,7 +80,7 @@ def read_document(deposit_id: UUID, document_id: UUID) -> BaseResponse:
 @door.bp.get("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>")
 def person(deposit_id: UUID, recipient_id: UUID) -> str:
     """One recipient: access, significations, and the code to tell by phone."""
-    return _person(*door.recipient_of(deposit_id, recipient_id))
+    return person_page(*door.recipient_of(deposit_id, recipient_id))
 
 
 @door.bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/signification")
@@ -90,7 +92,7 @@ def record_signification(deposit_id: UUID, recipient_id: UUID) -> BaseResponse |
             current.gateways(), recipient.id, request.form, by=current.author(), member=current.member()
         )
     except Invalid as error:
-        return _person(deposit, recipient, typed=request.form, errors={error.field: str(error)}), 422
+        return person_page(deposit, recipient, typed=request.form, errors={error.field: str(error)}), 422
     flash("La signification est enregistrée.", "ok")
     return door.to(".show", deposit_id=deposit.id)
 
@@ -106,7 +108,7 @@ def reset_way(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[str,
             by=current.member(), trace=current.trace(),
         )  # fmt: skip
     except Invalid as error:
-        return _person(deposit, recipient, typed=typed, way_errors={error.field: str(error)}), 422
+        return person_page(deposit, recipient, typed=typed, way_errors={error.field: str(error)}), 422
     flash("La façon de recevoir le code est changée. Les sessions ouvertes sont terminées.", "ok")
     return door.to(".person", deposit_id=deposit.id, recipient_id=recipient.id)
 
@@ -120,11 +122,11 @@ def tell_code(deposit_id: UUID, recipient_id: UUID) -> str | tuple[str, int]:
             current.gateways(), recipient, request.form.get("reason", ""), by=current.member(), trace=current.trace()
         )
     except Invalid as error:
-        return _person(deposit, recipient, typed=request.form, errors={error.field: str(error)}), 422
-    return _person(deposit, recipient, told=f"{told[:4]} {told[4:]}")
+        return person_page(deposit, recipient, typed=request.form, errors={error.field: str(error)}), 422
+    return person_page(deposit, recipient, told=f"{told[:4]} {told[4:]}")
 
 
-def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | None = None) -> str:
+def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | None = None, **context: object) -> str:
     """Show a filed deposit."""
     now = current.gateways().clock.now()
     return render_template(
@@ -133,10 +135,13 @@ def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | Non
         accesses=accesses.by_deposit(deposit), significations=significations.latest(deposit),
         history=consultations.history(deposit), waiting=one_time_codes.waited_for(current.gateways(), deposit), story=journal.story(deposit),
         lapse=deposits.warning(deposit, now), today=door.today(), typed=typed or {}, errors=errors or {},
+        told=announcements.told(deposit) if deposit.withdrawn_at else (), replacement=replacements.of(deposit),
+        **{"withdrawal": {}, "withdrawal_error": "", **context},
     )  # fmt: skip
 
 
-def _person(deposit: Deposit, recipient: Recipient, **context: object) -> str:
+def person_page(deposit: Deposit, recipient: Recipient, **context: object) -> str:
+    """Show one recipient of a filed deposit."""
     access = accesses.by_deposit(deposit).get(recipient.id)
     if access is None:
         raise NotFound
@@ -145,5 +150,5 @@ def _person(deposit: Deposit, recipient: Recipient, **context: object) -> str:
         signification=significations.latest(deposit).get(recipient.id), manners=significations.MANNERS,
         waiting=one_time_codes.waiting_for_office(current.gateways(), recipient),
         state=deposits.state(deposit, current.gateways().clock.now()),
-        **{"told": "", "typed": {}, "errors": {}, "way_errors": {}, **context},
+        **{"told": "", "typed": {}, "errors": {}, "way_errors": {}, "correction": {}, "correction_errors": {}, **context},
     )  # fmt: skip
