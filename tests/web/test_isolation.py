@@ -61,6 +61,7 @@ EXPECTED = {
     "GET /pieces/<int:number>/pages/<int:page>.webp": _recipients(200),
     "GET /pieces/<int:number>/fichier": _recipients(200),
     "GET /pieces/liasse.zip": _recipients(200),
+    "GET /pieces/attestation.pdf": _recipients(200),
     "POST /deconnexion": _recipients(HOME),
     # Offices: what is anybody's own
     "GET /etude": _office("/etude/depots", neighbour="/etude/depots", auditor="/etude/journal"),
@@ -78,6 +79,8 @@ EXPECTED = {
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/code": _office(422),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/canal": _office(422),
     "GET /etude/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/fichier": _office(200),
+    "GET /etude/depots/<uuid:deposit_id>/attestation.pdf": _office(200),
+    "GET /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/attestation.pdf": _office(200),
     # Offices: a draft. What takes away comes last, so that filing what is left is refused.
     "GET /etude/depots/<uuid:deposit_id>/affaire": _office(200),
     "POST /etude/depots/<uuid:deposit_id>/affaire": _office(422),
@@ -94,7 +97,7 @@ EXPECTED = {
 }
 """For each address: the status each caller gets, or where they are led; "." is back to the draft."""
 
-OF_FILED = ("deposit_id>", "recipient_id>", "/feuillet", "/signification", "/code", "_id>/canal")
+OF_FILED = ("deposit_id>", "recipient_id>", "/feuillet", "/signification", "/code", "_id>/canal", "/attestation.pdf")
 
 
 @pytest.fixture
@@ -183,6 +186,7 @@ def test_each_address_answers_each_caller_as_the_table_states(site, world):
         if name != "member":
             assert _kept() == before, name
             assert set(make.operations()[len(operations) :]) <= {
+                "attestation.issued",
                 "document.consulted",
                 "document.delivered",
                 "journal.read",
