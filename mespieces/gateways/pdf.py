@@ -7,6 +7,9 @@ sheet looks the same on every machine; characters they lack are shown as an empt
 import io
 import json
 import re
+import subprocess
+import sys
+import threading
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +21,13 @@ from typing import Any
 import segno
 import typst
 
+from mespieces.errors import Unavailable
+
 _TEMPLATES = Path(__file__).with_name("typst")
+_CHILD = Path(__file__).with_name("pdf_child.py")
+_PRESSES = threading.BoundedSemaphore(2)  # the longest attestations take a processor and 250 MiB for a second
+_PATIENCE = 20  # seconds to wait for a press
+_LONGEST = 90  # seconds for one PDF
 # What Libertinus Serif and DejaVu Sans Mono, embedded in typst, can draw: Latin, Greek, Cyrillic, Armenian, Hebrew, most
 # of Arabic, punctuation, currencies; no combining mark. PDF/UA is refused for one missing glyph.
 _DRAWN = re.compile(
@@ -29,6 +38,18 @@ _DRAWN = re.compile(
 )
 _WORD = 36
 _SHRINK = (1.0, 0.94, 0.88, 0.82, 0.76, 0.7, 0.62, 0.54)
+
+
+class PressBusy(Unavailable):
+    """Every place to make long PDFs in has been taken for too long."""
+
+    message = "Trop d’attestations sont en cours de préparation : réessayez dans quelques instants."
+
+
+class NotComposed(Unavailable):
+    """The PDF could not be made; nothing was recorded."""
+
+    message = "L’attestation n’a pas pu être préparée, et rien n’a été enregistré : réessayez dans quelques instants."
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,32 @@ def compose(template: str, facts: Mapping[str, Any], *, issued_at: datetime) -> 
     return _pdf(_typeset(template, legible(dict(facts)), 1.0), template, issued_at)
 
 
+def compose_apart(template: str, facts: Mapping[str, Any], *, issued_at: datetime) -> bytes:
+    """Return the same as `compose`, made by a process that gives its memory back, two at a time: for what may be long.
+
+    Raises `PressBusy`, `NotComposed`.
+    """
+    asked = {
+        "source": _source(template).decode(),
+        "facts": legible(dict(facts)),
+        "issued_at": int(issued_at.timestamp()),
+    }
+    command = [sys.executable, "-I", "-B", str(_CHILD)]
+    if not _PRESSES.acquire(timeout=_PATIENCE):
+        raise PressBusy
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(asked).encode(), capture_output=True, check=True, timeout=_LONGEST
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NotComposed from error
+    finally:
+        _PRESSES.release()
+    if not done.stdout.startswith(b"%PDF-"):
+        raise NotComposed
+    return done.stdout
+
+
 def legible(value: Any) -> Any:
     """Return text (or whatever holds some) that the embedded fonts can draw: other characters become "□".
 
@@ -145,7 +192,8 @@ def _fonts() -> typst.Fonts:
 
 @cache
 def _source(template: str) -> bytes:
-    return (_TEMPLATES / "look.typ").read_bytes() + (_TEMPLATES / f"{template}.typ").read_bytes()
+    shared = ["look", "attestation"] if template.endswith("_attestation") else ["look"]
+    return b"".join((_TEMPLATES / f"{name}.typ").read_bytes() for name in [*shared, template])
 
 
 def _typeset(template: str, facts: Mapping[str, Any], shrink: float) -> typst.Compiler:

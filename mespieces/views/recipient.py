@@ -8,7 +8,7 @@ from functools import partial
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import consultations, documents, sessions
+from mespieces.domain import attestations, codes, consultations, documents, sessions
 from mespieces.domain.consultations import Reading
 from mespieces.errors import Refused
 from mespieces.models import Deposit, Document
@@ -121,6 +121,16 @@ def bundle() -> BaseResponse:
     response = Response(handing, mimetype="application/zip", direct_passthrough=True)
     response.headers["Content-Disposition"] = streams.named(f"Pièces {deposit.order_number.replace('/', '-')}.zip")
     return response
+
+
+@bp.get("/pieces/attestation.pdf")
+def attestation() -> BaseResponse:
+    """What this recipient consulted so far, to keep; each one is journaled with its fingerprint."""
+    if request.method == "HEAD":
+        return Response(mimetype="application/pdf")
+    session = current.session()
+    made = attestations.of_own_consultations(current.gateways(), session, current.trace())
+    return streams.attestation(made, f"Attestation de consultation {codes.show(session.access.reference)}.pdf")
 
 
 @bp.post("/deconnexion")

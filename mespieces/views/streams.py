@@ -5,6 +5,7 @@ No database work happens inside a generator: the end is journaled when the serve
 
 import base64
 import errno
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +109,15 @@ def described(document: Any, *, inline: bool = False) -> dict[str, str]:
         "ETag": f'"{document.fingerprint}"',
         "Content-Disposition": named(document.filename, inline=inline),
     }
+
+
+def attestation(made: bytes, filename: str) -> Response:
+    """Return the response that gives a PDF to keep: shown inline, a browser would ask again, for another, to save it."""
+    response = Response(made, mimetype="application/pdf")
+    digest = base64.b64encode(hashlib.sha256(made).digest()).decode()
+    response.headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    response.headers["Content-Disposition"] = named(filename)
+    return response
 
 
 def named(filename: str, *, inline: bool = False) -> str:

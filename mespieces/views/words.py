@@ -48,6 +48,8 @@ MODES = {
     "bundle": "téléchargée avec l’ensemble",
 }
 
+ATTESTED = {"deposit": "dépôt", "consultation": "consultation"}
+
 _FORMATS = {
     "application/pdf": "PDF", "image/jpeg": "JPEG", "image/png": "PNG",
     "image/tiff": "TIFF", "image/heic": "HEIC", "image/webp": "WebP",
@@ -141,6 +143,9 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "signification.corrected": lambda who, what, d: f"Signification corrigée par {who}",
     "deposit.expired": lambda who, what, d: "Fin de la mise à disposition",
     "document.deleted": lambda who, what, d: f"Pièce {what.get('number')} supprimée",
+    "attestation.issued": lambda who, what, d: (
+        f"Attestation de {ATTESTED.get(d.get('kind', ''), 'consultation')} établie pour {who}"
+    ),
     "office.added": lambda who, what, d: f"Étude ouverte : {d.get('name', '')}",
     "member.added": lambda who, what, d: f"Membre ajouté : {d.get('name', '')}",
     "member.changed": lambda who, what, d: "Accès d’un membre réinitialisé",

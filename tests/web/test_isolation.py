@@ -61,6 +61,7 @@ EXPECTED = {
     "GET /pieces/<int:number>/pages/<int:page>.webp": _recipients(200),
     "GET /pieces/<int:number>/fichier": _recipients(200),
     "GET /pieces/liasse.zip": _recipients(200),
+    "GET /pieces/attestation.pdf": _recipients(200),
     "POST /deconnexion": _recipients(HOME),
     # Offices: what is anybody's own
     "GET /etude": _office("/etude/depots", neighbour="/etude/depots", auditor="/etude/journal"),
@@ -81,6 +82,8 @@ EXPECTED = {
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/correction": _office(422),
     "POST /etude/depots/<uuid:deposit_id>/retirer": _office(422),
     "POST /etude/depots/<uuid:deposit_id>/remplacer": _office(409),
+    "GET /etude/depots/<uuid:deposit_id>/attestation.pdf": _office(200),
+    "GET /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/attestation.pdf": _office(200),
     # Offices: a draft. What takes away comes last, so that filing what is left is refused.
     "GET /etude/depots/<uuid:deposit_id>/affaire": _office(200),
     "POST /etude/depots/<uuid:deposit_id>/affaire": _office(422),
@@ -99,7 +102,7 @@ EXPECTED = {
 
 OF_FILED = (
     "deposit_id>", "recipient_id>", "/feuillet", "/signification", "/code", "_id>/canal", "/correction",
-    "deposit_id>/retirer", "deposit_id>/remplacer",
+    "/attestation.pdf",    "deposit_id>/retirer", "deposit_id>/remplacer",
 )  # fmt: skip
 
 
@@ -189,6 +192,7 @@ def test_each_address_answers_each_caller_as_the_table_states(site, world):
         if name != "member":
             assert _kept() == before, name
             assert set(make.operations()[len(operations) :]) <= {
+                "attestation.issued",
                 "document.consulted",
                 "document.delivered",
                 "journal.read",

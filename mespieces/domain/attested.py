@@ -1,0 +1,224 @@
+"""What an attestation says: the facts of a deposit, or of one recipient's consultations, read from one unchanging state.
+
+Everything here reads inside the caller's `journal.snapshot()`, and writes nothing.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mespieces.domain import (
+    accesses,
+    checkpoints,
+    codes,
+    deposits,
+    documents,
+    french,
+    journal,
+    opened,
+    recipients,
+    significations,
+)
+from mespieces.models import (
+    Access,
+    Deposit,
+    Document,
+    JournalPayload,
+    JournalRecord,
+    Recipient,
+)
+
+
+def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, Any]:
+    """Return what `deposit_attestation.typ` shows of a filed deposit."""
+    listed, state = documents.listed(deposit), deposits.state(deposit, now)
+    filed = _filing(deposit)
+    return _common(deposit, by=by, now=now) | {
+        "title": "Attestation de dépôt",
+        "reference": f"dossier {deposit.office_reference}",
+        "office_address": ", ".join(deposit.office.address.splitlines()),
+        "filed_by": filed.pop("author"),
+        "record": filed,
+        "state": state.value,
+        "available_until": french.last_day(deposit.expires_at),
+        "motive": deposit.withdrawn_because or "",
+        "deleted": _deletion(listed),
+        "replaces": _replaced(deposit),
+        "total": f"{_pieces(len(listed))}, {_pages(sum(document.pages for document in listed))}",
+        "documents": [_document(document) for document in listed],
+        "recipients": _recipients(deposit),
+    }
+
+
+def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetime) -> dict[str, Any]:
+    """Return what `consultation_attestation.typ` shows of what a recipient opened, in all their sessions, and did not."""
+    deposit, access = recipient.deposit, accesses.of(recipient)
+    listed, openings, how = documents.listed(deposit), opened.of(recipient), opened.outcomes(recipient)
+    first = {opening.document: opening for opening in reversed(openings)}
+    shown = opened.listed(openings, first.values())
+    numbers = {document.id: document.number for document in listed}
+    common = _common(deposit, by=by, now=now)
+    return common | {
+        "title": "Attestation de consultation",
+        "reference": f"accès {codes.show(access.reference)}",
+        "recipient": recipient.name,
+        "representative": recipient.representative,
+        "ways": _ways(openings, access, by),
+        "count": f"{_pieces(len(first))} sur {french.number(len(listed))}",
+        "opened": [
+            _document(document) | {"first": moment(first[document.id].opened_at), "how": how.get(document.id, [])}
+            for document in listed
+            if document.id in first
+        ],
+        "unopened": [_document(document) for document in listed if document.id not in first],
+        "records": [_record(opening, numbers[opening.document], common["journal"]["log"]) for opening in shown],
+        "unlisted": _unlisted(len(openings) - len(shown)),
+    }
+
+
+def moment(instant: datetime) -> dict[str, str]:
+    """Return an instant for people, Paris time, and to the second in UTC."""
+    return {"paris": french.instant(instant), "utc": instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
+
+
+def _common(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, Any]:
+    head = checkpoints.head()
+    return {
+        "description": "Article 1411 du code de procédure civile, arrêté du 24 février 2022",
+        "office": deposit.office.name,
+        "creditor": deposit.creditor,
+        "court": deposit.court,
+        "order_number": deposit.order_number,
+        "order_date": french.day(deposit.order_date),
+        "office_reference": deposit.office_reference,
+        "filed": moment(deposit.filed_at),
+        "withdrawn": moment(deposit.withdrawn_at) if deposit.withdrawn_at else None,
+        "journal": {"log": head.log, "size": french.number(head.size), "root": _grouped(head.root)},
+        "issued": moment(now),
+        "issued_at": french.instant(now),
+        "issued_for": _who(by.kind, by.name),
+    }
+
+
+def _filing(deposit: Deposit) -> dict[str, str]:
+    """Return the record of the filing, and its author as the journal names them unless that was purged."""
+    payload, header = JournalPayload, JournalRecord
+    log, sequence, hashed, body = (
+        header.select(header.log, header.sequence, header.hash, payload.body)
+        .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
+        .where(
+            header.operation == "deposit.filed",
+            payload.sequence == deposit.filed_sequence,
+            payload.group == "proof",
+            payload.deposit == deposit.id,
+        )
+        .tuples()
+        .first()
+    )
+    author = json.loads(bytes(body))["author"] if body else {"kind": "member", "name": str(deposit.filed_by or "")}
+    return {
+        "log": log,
+        "sequence": french.number(sequence),
+        "hash": _grouped(hashed),
+        "author": _who(author["kind"], author["name"]),
+    }
+
+
+def _unlisted(count: int) -> str:
+    if not count:
+        return ""
+    if count == 1:
+        return "une autre consultation est inscrite au journal sans être détaillée ici"
+    return f"{french.number(count)} autres consultations sont inscrites au journal sans être détaillées ici"
+
+
+def _record(opening: opened.Opening, number: int, log: str) -> dict[str, object]:
+    way = opening.way if opening.log == log else f"{opening.way} (ancien journal {opening.log})"
+    return {
+        "sequence": french.number(opening.sequence),
+        "number": number,
+        "opened": moment(opening.opened_at),
+        "way": way,
+        "hash": _grouped(opening.hash),
+    }
+
+
+def _ways(openings: Sequence[opened.Opening], access: Access, by: journal.Author) -> list[str]:
+    """Return how the recipient was identified for what they opened, or to ask for this attestation."""
+    said = list(dict.fromkeys(opening.way for opening in openings))
+    if not said and by.kind == "recipient" and by.identified:
+        said = [opened.WAYS[by.identified["way"]]]
+    if access.first_identified_at:
+        said.append(f"première identification le {french.instant(access.first_identified_at)}")
+    return said
+
+
+def _recipients(deposit: Deposit) -> list[dict[str, str]]:
+    references, served = accesses.by_deposit(deposit), significations.latest(deposit)
+    told = []
+    for recipient in recipients.listed(deposit):
+        act, access = served.get(recipient.id), references.get(recipient.id)
+        later = recipient.added_at > deposit.filed_at
+        about = (
+            f"représentant\u00a0: {recipient.representative}" if recipient.representative else "",
+            f"ajouté le {french.instant(recipient.added_at)}" if later else "",
+        )
+        told.append({
+            "name": recipient.name,
+            "about": " · ".join(filter(None, about)),
+            "reference": codes.show(access.reference) if access else "",
+            "signified": french.day(act.signified_on) if act else "",
+            "manner": significations.MANNERS.get(act.manner, "") if act else "",
+        })  # fmt: skip
+    return told
+
+
+def _document(document: Document) -> dict[str, object]:
+    nature = documents.NATURES.get(document.nature, "")
+    dated = french.day(document.dated) if document.dated else ""
+    about = (
+        f"{nature} du {dated}" if nature and dated else nature or dated,
+        _pages(document.pages),
+        documents.size_in_words(document.size),
+    )
+    return {
+        "number": document.number,
+        "title": document.title,
+        "about": " · ".join(filter(None, about)),
+        "fingerprint": _grouped(document.fingerprint),
+    }
+
+
+def _deletion(listed: Sequence[Document]) -> str:
+    gone = [document.deleted_at for document in listed if document.deleted_at]
+    if not gone:
+        return ""
+    if len(gone) < len(listed):
+        return f"en cours\u00a0: {_pieces(len(gone))} sur {french.number(len(listed))}"
+    return f"toutes les pièces ont été supprimées, la dernière le {french.instant(max(gone))}"
+
+
+def _replaced(deposit: Deposit) -> str:
+    former = deposit.replaces
+    return f"le dépôt {former.office_reference} du {french.instant(former.filed_at)}" if former else ""
+
+
+def _who(kind: str, name: str) -> str:
+    return {
+        "recipient": f"{name} (destinataire)",
+        "operator": "l’exploitant du service",
+        "system": "le service",
+    }.get(kind, name)
+
+
+def _pieces(count: int) -> str:
+    return f"{french.number(count)}\u00a0pièce{'s' if count > 1 else ''}"
+
+
+def _pages(count: int) -> str:
+    return f"{french.number(count)}\u00a0page{'s' if count > 1 else ''}"
+
+
+def _grouped(hexadecimal: str) -> str:
+    return " ".join(hexadecimal[start : start + 8] for start in range(0, len(hexadecimal), 8))

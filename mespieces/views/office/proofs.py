@@ -1,0 +1,39 @@
+"""Proofs: the attestations an office keeps of a deposit, and of what each of its recipients consulted."""
+
+from uuid import UUID
+
+from flask import Response, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from mespieces.domain import accesses, attestations, codes
+from mespieces.views import current, streams
+from mespieces.views.office import door
+
+
+@door.bp.get("/depots/<uuid:deposit_id>/attestation.pdf")
+def attest_deposit(deposit_id: UUID) -> BaseResponse:
+    """What was deposited, for whom and when; each attestation is journaled with its fingerprint."""
+    deposit = door.find(deposit_id)
+    if _ahead():
+        return Response(mimetype="application/pdf")
+    made = attestations.of_deposit(current.gateways(), deposit, by=current.author())
+    return streams.attestation(made, f"Attestation de dépôt {deposit.office_reference.replace('/', '-')}.pdf")
+
+
+@door.bp.get("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/attestation.pdf")
+def attest_consultations(deposit_id: UUID, recipient_id: UUID) -> BaseResponse:
+    """What one recipient consulted; each attestation is journaled with its fingerprint."""
+    _, recipient = door.recipient_of(deposit_id, recipient_id)
+    if _ahead():
+        return Response(mimetype="application/pdf")
+    made = attestations.of_consultations(current.gateways(), recipient, by=current.author())
+    return streams.attestation(made, f"Attestation de consultation {codes.show(accesses.of(recipient).reference)}.pdf")
+
+
+def _ahead() -> bool:
+    """Tell whether nobody reads the answer: a HEAD, or a browser asking ahead of its user."""
+    return (
+        request.method == "HEAD"
+        or "prefetch" in request.headers.get("Sec-Purpose", "")
+        or request.headers.get("Purpose") == "prefetch"
+    )
