@@ -105,7 +105,11 @@ def download(product: Product, _mailbox: servers.Mailbox, who: Member, _drawn: r
         ends = [operation for operation in recorded if operation in {"document.delivered", "document.interrupted"}]
         if recorded.count("document.consulted") != opened or (received and not opened):
             yield f"{received} bytes were served with {opened} consultations and {recorded}"
-        if (received and not ends) or len(ends) != deliveries.count() or deliveries.where(Delivery.outcome == "").exists():
+        if (
+            (received and not ends)
+            or len(ends) != deliveries.count()
+            or deliveries.where(Delivery.outcome == "").exists()
+        ):
             yield f"{received} bytes were served, and it ended as {ends}"
         if 0 < received < LARGE and ends == ["document.delivered"]:
             yield "a delivery that was cut is recorded as whole"

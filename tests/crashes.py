@@ -65,7 +65,11 @@ class Product:
         """Start a command of the product, in a process group of its own; its words go to `log`."""
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [*self.prefix, *PROGRAM, *arguments], env=self.surroundings(), stdout=log, stderr=log, start_new_session=True
+                [*self.prefix, *PROGRAM, *arguments],
+                env=self.surroundings(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def surroundings(self) -> dict[str, str]:
@@ -262,7 +266,10 @@ def _faults(product: Product) -> Iterator[str]:
     retention.sweep_orphans(gateways, older_than=timedelta())
     expected = {documents.folder(document.id) for document in living}
     stored = {path.relative_to(product.storage).as_posix() for path in product.storage.glob("[!.]*/*")}
-    left = [*product.storage.glob(".incoming/*"), *(path for path in product.storage.glob("[!.]*") if not any(path.iterdir()))]
+    left = [
+        *product.storage.glob(".incoming/*"),
+        *(path for path in product.storage.glob("[!.]*") if not any(path.iterdir())),
+    ]
     if stored != expected or left:
         yield f"the storage holds {stored - expected} and {left} too many, {expected - stored} too few"
 

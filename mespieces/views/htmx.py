@@ -3,6 +3,7 @@
 htmx-flask knows htmx 1: version 4 sends `HX-Target: div#documents`, and `HX-Source` instead of `HX-Trigger`.
 """
 
+import contextlib
 from functools import cached_property
 from typing import IO, Any
 
@@ -11,6 +12,8 @@ from flask import Response
 from htmx_flask.requests import HtmxHeaders as OldHeaders
 
 from mespieces.domain.documents import Arrival
+
+_PIECE = 256 * 1024
 
 
 class Headers(OldHeaders):
@@ -59,6 +62,13 @@ class Request(FlaskRequest):
     def htmx(self) -> Headers:
         """What htmx says of this request; falsy when it did not send it."""
         return Headers(self.headers)
+
+    def hear_out(self, most: int) -> None:
+        """Read up to `most` bytes of what is still being sent: a browser cut while it sends never reads the answer."""
+        # Whatever gives way here, the answer is still tried: it is a refusal already.
+        with contextlib.suppress(Exception):
+            while most > 0 and (piece := self.stream.read(min(most, _PIECE))):
+                most -= len(piece)
 
     def _get_file_stream(  # type: ignore[override]
         self, *_: object, **__: object

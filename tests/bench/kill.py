@@ -1,6 +1,5 @@
 """The product killed a few hundred times at random points, on both databases: `make crashes RUNS=200 SEED=…`."""
 
-import shutil
 import sys
 import tempfile
 import time
@@ -26,7 +25,10 @@ def main(runs: int, seed: str) -> int:
         server = opened.enter_context(servers.postgresql(durable=True))
         mailbox = opened.enter_context(servers.smtp())
         (folder / "test.db").touch()
-        for name, url in (("SQLite", f"sqlite:///{folder / 'test.db'}"), ("PostgreSQL", servers.create_database(server))):
+        for name, url in (
+            ("SQLite", f"sqlite:///{folder / 'test.db'}"),
+            ("PostgreSQL", servers.create_database(server)),
+        ):
             prepare(url)
             began = time.monotonic()
             with crashes.product(url, mail_url=mailbox.url) as product:
@@ -40,7 +42,10 @@ def tell(name: str, found: crashes.Campaign, seconds: float) -> None:
     """Print what half of the campaign found."""
     say(f"{name}: {seconds:.0f} s, ready again after {sorted(found.starts)[len(found.starts) // 2]:.1f} s")
     for kind, stages in found.stages.items():
-        say(f"  {kind:<10} {stages.total():4} runs: " + ", ".join(f"{stages[s]} {s}" for s in ("before", "inside", "after")))
+        say(
+            f"  {kind:<10} {stages.total():4} runs: "
+            + ", ".join(f"{stages[s]} {s}" for s in ("before", "inside", "after"))
+        )
     for fault in found.faults:
         say(f"  FAULT {fault}")
     say(f"  {len(found.faults)} faults")

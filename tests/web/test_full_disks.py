@@ -1,7 +1,7 @@
 """A disk that is full, or read-only: refused in words, nothing half done, and everything works again with room."""
 
 import json
-import sqlite3
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +14,7 @@ import pytest
 import servers
 
 from mespieces import models
-from mespieces.domain import accesses, documents, sessions
-from mespieces.models import Document
+from mespieces.domain import accesses, sessions
 
 
 @pytest.fixture
@@ -67,7 +66,11 @@ def test_documents_that_the_disk_does_not_take_are_refused_in_words_and_taken_la
     else:
         small_disk.remount("ro")
 
-    for body, sort in ((sent, alone), (part, form)):
+    for body, sort in (
+        (os.urandom(20 << 20), alone),
+        (sent, alone),
+        (part, form),
+    ):  # the first is refused while it is sent
         status, answered, words = product.ask("POST", at, body, sort)
         assert (status, trouble in words.decode()) == (503, True), words
     assert answered.get_content_type() == "text/html"
@@ -136,10 +139,14 @@ def test_a_database_that_cannot_be_written_serves_nothing_and_recovers_by_itself
     answers = [
         product.ask("POST", f"{at}/deposer", b"", clerk),
         product.ask("GET", "/pieces/1/fichier", headers=debtor),
-        product.ask("POST", f"{at}/destinataires", b"kind=person&name=B.+Payet", clerk | {"Content-Type": attempts.FORM}),
+        product.ask(
+            "POST", f"{at}/destinataires", b"kind=person&name=B.+Payet", clerk | {"Content-Type": attempts.FORM}
+        ),
         product.ask("POST", f"{at}/pieces", make.pdf(), clerk | {"X-Filename": "Facture.pdf"}),
     ] * 3
-    assert [(status, b"Rien n\xe2\x80\x99est perdu" in words) for status, _, words in answers] == [(503, True)] * len(answers)
+    assert [(status, b"Rien n\xe2\x80\x99est perdu" in words) for status, _, words in answers] == [(503, True)] * len(
+        answers
+    )
     assert {headers["Retry-After"] for _, headers, _ in answers} == {"30"}
     assert product.ask("GET", "/healthz")[0] == 200
 
