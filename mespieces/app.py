@@ -242,6 +242,9 @@ def _set_failure_pages(app: Flask) -> None:
 def _page(status: int, words: tuple[str, str, str], retry_after: int | None = None) -> Response:
     """Return a refusal: a page for people, the sentence alone for a script that sends files."""
     heading, sentence, advice = (refusals.suited(one) for one in words)
+    # Who sends a file is known by now, unless the database that knows them is gone; a stranger is not heard out.
+    if current.asked().files_into is not None or "database_gone" in g:
+        current.asked().hear_out(4 * current.gateways().settings.max_document_bytes)
     if "X-Filename" in request.headers:
         response = Response(sentence, status=status, mimetype="text/plain")
     else:

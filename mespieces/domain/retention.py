@@ -10,7 +10,10 @@ from mespieces import models
 from mespieces.domain import accesses, clockwork, documents, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
-from mespieces.models import Deposit, Document, Session, SignIn
+from mespieces.models import Deposit, Document, Fact, Session, SignIn
+
+UNSETTLED = "keys.unsettled"
+"""The fact that keys were erased and may still stand in SQLite's write-ahead log."""
 
 
 class ClockJumped(Refused):
@@ -53,13 +56,12 @@ def expire(gateways: Gateways, *, confirmed: bool = False) -> list[Due]:
     elif clockwork.jumped(now):
         raise ClockJumped
     done = due(now)
-    for item in done:
-        if not _end(gateways, item.deposit):
-            continue
-        for document in item.deposit.documents.where(Document.deleted_at.is_null()):
+    # Every key first: a disk that refuses to delete bytes keeps none of them readable.
+    ended = [item.deposit for item in done if _end(gateways, item.deposit)]
+    _settle()
+    for deposit in ended:
+        for document in deposit.documents.where(Document.deleted_at.is_null()):
             _delete(gateways, document)
-    if done:
-        _settle()
     if confirmed:
         beat(gateways)
     return done
@@ -115,6 +117,7 @@ def _end(gateways: Gateways, deposit: Deposit) -> bool:
         Deposit.update(ended_at=now).where(Deposit.id == deposit.id).execute()
         Document.update(wrapped_key=None).where(Document.deposit == deposit).execute()
         accesses.forget_keys(row)
+        clockwork.set_fact(UNSETTLED, now)
         journal.append(gateways, "deposit.expired", deposit=row, detail={"available_until": row.expires_at.isoformat()})
     return True
 
@@ -131,6 +134,12 @@ def _delete(gateways: Gateways, document: Document) -> None:
 
 
 def _settle() -> None:
-    """Have erased keys leave SQLite's write-ahead log as well."""
+    """Have erased keys leave SQLite's write-ahead log as well; tried again by the next run where it was cut or kept off."""
+    if not Fact.select().where(Fact.name == UNSETTLED).exists():
+        return
     if models.is_sqlite():
-        models.database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        busy = models.database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:  # somebody reads an older state
+            return
+    with models.write():
+        Fact.delete().where(Fact.name == UNSETTLED).execute()

@@ -3,6 +3,7 @@
 htmx-flask knows htmx 1: version 4 sends `HX-Target: div#documents`, and `HX-Source` instead of `HX-Trigger`.
 """
 
+import contextlib
 from functools import cached_property
 from typing import IO, Any
 
@@ -12,6 +13,8 @@ from htmx_flask.requests import HtmxHeaders as OldHeaders
 from werkzeug.exceptions import BadRequest
 
 from mespieces.domain.documents import Arrival
+
+_PIECE = 256 * 1024
 
 
 class Headers(OldHeaders):
@@ -66,6 +69,13 @@ class Request(FlaskRequest):
         super()._load_form_data()
         if None in self.form or None in self.files:
             raise BadRequest
+
+    def hear_out(self, most: int) -> None:
+        """Read up to `most` bytes of what is still being sent: a browser cut while it sends never reads the answer."""
+        # Whatever gives way here, the answer is still tried: it is a refusal already.
+        with contextlib.suppress(Exception):
+            while most > 0 and (piece := self.stream.read(min(most, _PIECE))):
+                most -= len(piece)
 
     def _get_file_stream(  # type: ignore[override]
         self, *_: object, **__: object

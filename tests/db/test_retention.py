@@ -1,10 +1,15 @@
 """Retention: keys, then bytes, go when the law says; what happened remains (art. 5)."""
 
+import sqlite3
+import subprocess
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import make
 import pytest
 
+from mespieces import models
 from mespieces.domain import (
     checkpoints,
     clockwork,
@@ -96,6 +101,42 @@ def test_cut_between_keys_and_bytes_the_deletion_is_finished_later(gateways, dep
     assert stored(gateways) == []
     assert make.count("deposit.expired") == 1
     assert make.count("document.deleted") == 2
+
+
+def test_a_disk_that_deletes_nothing_keeps_no_key_of_any_deposit(gateways, deposit):
+    make.filed(gateways, deposit.office)
+    keys = [bytes(row.wrapped_key) for row in Document.select()]
+    go_to(gateways, deposit.expires_at)
+    gateways.vault._storage = Failing(gateways.vault._storage)
+
+    with pytest.raises(StorageUnavailable):
+        retention.expire(gateways, confirmed=True)
+
+    assert [row.wrapped_key for row in Document.select()] == [None] * 3
+    assert not any(key in raw(gateways) for key in keys)
+
+
+def test_a_key_erased_while_somebody_read_leaves_the_write_ahead_log_at_the_next_run(gateways, deposit):
+    if not models.is_sqlite():
+        return  # only SQLite's log keeps what was
+    key = bytes(Document.select().first().wrapped_key)
+    models.database.execute_sql("PRAGMA busy_timeout = 100")
+    go_to(gateways, deposit.expires_at)
+    with closing(sqlite3.connect(models.database.database, isolation_level=None)) as somebody:
+        somebody.execute("BEGIN")
+        somebody.execute("SELECT count(*) FROM document").fetchall()
+        retention.expire(gateways, confirmed=True)
+        assert key in raw(gateways)
+
+    assert retention.expire(gateways) == []
+    assert key not in raw(gateways)
+
+
+def raw(gateways):
+    """Return the bytes of SQLite's files, read by another process: closing one here would drop SQLite's locks on it."""
+    path = Path(gateways.settings.database_url.removeprefix("sqlite:///"))
+    files = [one for one in path.parent.glob(f"{path.name}*") if one.is_file()]
+    return subprocess.run(["cat", *files], capture_output=True, check=True).stdout if files else b""
 
 
 def test_a_draft_and_a_deposit_still_available_are_left_alone(gateways, deposit):

@@ -1,6 +1,7 @@
 """The worker's rounds: what waits is taken up, whoever forgot to ring."""
 
 import dataclasses
+import shutil
 from datetime import timedelta
 
 import make
@@ -54,6 +55,21 @@ def test_a_minute_sends_what_waits(worker):
     worker.do("mail")
 
     assert Message.get().sent_at is not None
+
+
+def test_a_minute_sends_what_waits_even_where_something_else_fails(worker, settings):
+    gateways = worker._runtime.gateways
+    deposit = make.filed(gateways)
+    make.waiting(gateways, make.first(make.filed(gateways, deposit.office)), "email")
+    Deposit.update(expires_at=gateways.clock.now()).where(Deposit.id == deposit.id).execute()
+    shutil.rmtree(settings.data / "storage")
+    (settings.data / "storage").write_bytes(b"no folder")  # nothing can be deleted there
+
+    for task in worker.huey.read_periodic(gateways.clock.now().replace(minute=1)):
+        worker.huey.execute(task)
+
+    assert Message.get().sent_at is not None
+    assert Document.select().where(Document.deposit == deposit, Document.deleted_at.is_null(False)).count() == 0
 
 
 def test_an_hour_sweeps_old_drafts_and_what_uploads_left_behind(worker, settings):
