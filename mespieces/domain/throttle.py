@@ -78,6 +78,12 @@ def count(name: str, now: datetime, window: timedelta) -> int:
     return 0 if row is None or now - row.since >= window else int(row.failures)
 
 
+def counts(names: list[str], now: datetime, window: timedelta) -> dict[str, int]:
+    """Return the failures of those of `names` that failed in their present window."""
+    query = Throttle.select().where(Throttle.key.in_(names), Throttle.since > now - window)
+    return {row.key: int(row.failures) for row in query}
+
+
 def sweep(now: datetime) -> None:
     """Drop the counters whose every window is over."""
     Throttle.delete().where(Throttle.since < now - 2 * DAY).execute()

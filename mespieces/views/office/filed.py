@@ -11,6 +11,7 @@ from mespieces.domain import (
     consultations,
     deposits,
     documents,
+    identification,
     journal,
     one_time_codes,
     recipients,
@@ -132,6 +133,7 @@ def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | Non
         documents=documents.listed(deposit), recipients=recipients.listed(deposit),
         accesses=accesses.by_deposit(deposit), significations=significations.latest(deposit),
         history=consultations.history(deposit), waiting=one_time_codes.waited_for(current.gateways(), deposit), story=journal.story(deposit),
+        failures=identification.failures_today(current.gateways(), deposit),
         lapse=deposits.warning(deposit, now), today=door.today(), typed=typed or {}, errors=errors or {},
     )  # fmt: skip
 
