@@ -173,39 +173,43 @@ class Recipients(Machine):
 
     # What is printed on the act
 
-    @rule(address=ANYWHERE, secret=st.integers(0, 9))
-    def a_wrong_secret_is_answered_as_for_an_unknown_reference(self, address, secret):
-        self.tick()
+    @rule(address=ANYWHERE, times=st.integers(1, 5), secret=st.integers(0, 4))
+    def wrong_secrets_are_answered_as_for_an_unknown_reference(self, address, times, secret):
         typed = self.former[secret] if secret < len(self.former) else codes.draw_secret()
         network, twin = ADDRESSES[address]
         unknown = self.unknown.setdefault(network, codes.draw_reference())
-        found = identification.begin(self.gateways, self.access.reference, typed, journal.Trace(address, ""))
-        other = identification.begin(self.gateways, unknown, typed, journal.Trace(twin, ""))
+        for _ in range(times):
+            self.tick()
+            found = identification.begin(self.gateways, self.access.reference, typed, journal.Trace(address, ""))
+            other = identification.begin(self.gateways, unknown, typed, journal.Trace(twin, ""))
+            assert answer(found) == answer(other)
+            waiting = self.expect_wrong(network)
+            assert isinstance(found, identification.Delayed if waiting else identification.Wrong)
+            assert getattr(found, "retry_after", 0) == waiting
 
-        assert answer(found) == answer(other)
-        waiting = self.expect_wrong(network)
-        assert isinstance(found, identification.Delayed if waiting else identification.Wrong)
-        assert getattr(found, "retry_after", 0) == waiting
-
-    def expect_wrong(self, network, pair=None):
-        pair = self.pairs.setdefault(pair or network, Count(DAY))
-        whole = self.networks.setdefault(network, Count(HOUR))
+    def expect_wrong(self, network):
+        pair, whole = self.pairs.setdefault(network, Count(DAY)), self.networks.setdefault(network, Count(HOUR))
         waiting = max(pair.waits(self.now), whole.waits(self.now))
-        pair.until = self.now + waiting_after(pair.fail(self.now))
+        failures = pair.fail(self.now)
+        pair.until = self.now + waiting_after(failures)
         if whole.fail(self.now) >= 100:
             whole.until = self.now + timedelta(minutes=15)
         return waiting
 
-    @rule(address=ANYWHERE)
-    def many_strangers_of_one_network_try_references(self, address):
-        network, twin = ADDRESSES[address]
-        for number in range(35):
-            found = [
-                identification.begin(self.gateways, codes.draw_reference(), self.former[0], journal.Trace(where, ""))
-                for where in (address, twin)
-            ]
-            waiting = self.expect_wrong(network, pair=f"{network} {len(self.pairs)} {number}")
-            assert [getattr(one, "retry_after", 0) for one in found] == [waiting, waiting]
+    @rule(kind=st.sampled_from(["network", "code", "code-mail", "application"]))
+    def strangers_had_the_patience_to_stand_one_before_a_limit(self, kind):
+        """Stand where many attempts, each as those of the other rules, would lead."""
+        near = {"network": 99, "code": 24, "code-mail": 19}
+        if kind in near:
+            with write():
+                Throttle.update(failures=near[kind]).where(Throttle.key.startswith(f"{kind}:")).execute()
+            counts = {"network": self.networks.values(), "code": [self.day], "code-mail": [self.mails]}
+            for count in counts[kind]:
+                count.failures = near[kind] if count.since else 0
+        elif self.bound == "app":
+            with write():
+                CodeKey.update(failures=99).where(CodeKey.access == self.access, CodeKey.way == "app").execute()
+            self.app_failures = 99
 
     @rule(target=sign_ins, address=ANYWHERE)
     def the_right_secret_always_reaches_the_code_step(self, address):
@@ -393,13 +397,6 @@ class Recipients(Machine):
         attempt.closed = attempt.tries >= 5 or exhausted
         assert found.details["left"] == (0 if exhausted else 5 - attempt.tries)
 
-    @rule()
-    def the_application_was_wrong_ninety_nine_times(self):
-        """Stand near what takes days of patience."""
-        if self.bound == "app":
-            CodeKey.update(failures=99).where(CodeKey.access == self.access, CodeKey.way == "app").execute()
-            self.app_failures = 99
-
     # Sessions
 
     @rule(visit=visits)
@@ -485,8 +482,12 @@ class Members(Machine):
         self.attempts: list[Attempt] = []
         self.sessions: list[Visit] = []
 
-    @rule(address=ANYWHERE)
-    def a_wrong_password_is_answered_as_for_an_unknown_address(self, address):
+    @rule(address=ANYWHERE, times=st.integers(1, 5))
+    def wrong_passwords_are_answered_as_for_an_unknown_address(self, address, times):
+        for _ in range(times):
+            self.type_wrong_password(address)
+
+    def type_wrong_password(self, address):
         network, twin = ADDRESSES[address]
         pair = self.pairs.setdefault(network, Count(DAY))
         found = members.begin(self.gateways, self.email, "mauvais", journal.Trace(address, ""))
@@ -553,6 +554,12 @@ class Members(Machine):
         for _ in range(6):
             self.a_code_is_typed(attempt, 0, wrong=True)
 
+    @rule()
+    def somebody_who_knows_the_password_stands_one_before_the_limit(self):
+        with write():
+            Throttle.update(failures=24).where(Throttle.key.startswith("member-code:")).execute()
+        self.day.failures = 24 if self.day.since else 0
+
     @rule(visit=visits)
     def somebody_works(self, visit):
         session = sessions.of_member(self.gateways, visit.token)
@@ -591,7 +598,7 @@ def run(machine, gateways, **facts):
     usual = hypothesis.settings()
     chosen = hypothesis.settings(
         usual,
-        max_examples=usual.max_examples // 10,
+        max_examples=usual.max_examples * 3 // 20,
         stateful_step_count=usual.stateful_step_count // 2,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
