@@ -265,12 +265,15 @@ opened = runtime.open_runtime(settings, clock=ManualClock(datetime.fromisoformat
 gateways, arguments = opened.gateways, sys.argv[7:]
 opened.database.connect()
 print("ready", flush=True)
-sys.stdin.readline()
+mine = int(sys.stdin.readline())
 """
 
 
 def processes(gateways: Gateways, count: int, script: str, *arguments: str) -> list[str]:
-    """Run `script` in several processes at once, with `gateways` and `arguments`, and return what each printed."""
+    """Run `script` in several processes at once, with `gateways` and `arguments`, and return what each printed.
+
+    Each knows which one it is by `mine`, 0, 1, 2 …
+    """
     settings = gateways.settings
     facts = [settings.data, settings.database_url, "memory:", "memory:", settings.public_url, gateways.clock.now()]
     command = [sys.executable, "-c", _PROCESS + script, *map(str, facts), *arguments]
@@ -282,9 +285,9 @@ def processes(gateways: Gateways, count: int, script: str, *arguments: str) -> l
     for process in started:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    for process in started:
+    for number, process in enumerate(started):
         assert process.stdin is not None
-        process.stdin.write("\n")
+        process.stdin.write(f"{number}\n")
         process.stdin.flush()
     printed = [process.communicate(timeout=120)[0].strip() for process in started]
     assert [process.returncode for process in started] == [0] * count
