@@ -27,7 +27,10 @@ CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 hypothesis.settings.register_profile(
     "mespieces", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("mespieces")
+hypothesis.settings.register_profile(
+    "thorough", hypothesis.settings.get_profile("mespieces"), max_examples=2_000, stateful_step_count=200
+)
+hypothesis.settings.load_profile(os.environ.get("TESTS_PROFILE", "mespieces"))
 
 
 def prepare(url: str) -> None:

@@ -5,9 +5,11 @@ Means and limits follow ANSSI-PG-078 and are argued in `docs/identification.md`.
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from mespieces import models
 from mespieces.domain import (
+    accesses,
     codes,
     deposits,
     journal,
@@ -22,7 +24,7 @@ from mespieces.domain import (
 )
 from mespieces.errors import Invalid, TooMany
 from mespieces.gateways import Gateways
-from mespieces.models import Access, Recipient, SignIn
+from mespieces.models import Access, Deposit, Recipient, SignIn
 
 CODE_TRIES = 5
 TOLD_AT = 10  # failures
@@ -91,6 +93,7 @@ def confirm(
     2. Refuse beyond 5 tries of a sign-in or 25 wrong codes a day.
     3. Compare in constant time; `app` codes allow one step around, each step once.
     4. A right code binds the way, closes the sign-in and starts the session.
+    5. After 100 wrong codes of an application in a row, the sign-in ends: the next one needs the office's code, once.
 
     Raises `SignInOver`.
     """
@@ -106,10 +109,11 @@ def confirm(
         if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:  # (2)
             return one_time_codes.CodesExhausted(retry_after=throttle.resets(daily, now, throttle.DAY))
         if one_time_codes.matches(gateways, row, digits, now):  # (3)
+            one_time_codes.forget_wrong(row)
             return _identify(gateways, sign_in, row, now, trace)  # (4)
-        SignIn.update(tries=row.tries + 1).where(SignIn.id == row.id).execute()
-        if row.tries + 1 >= CODE_TRIES:
-            SignIn.update(closed_at=now).where(SignIn.id == row.id).execute()
+        one_time_codes.count_wrong(row)
+        left = 0 if row.way == "app" and sign_ins.app_exhausted(row) else max(0, CODE_TRIES - row.tries - 1)  # (5)
+        SignIn.update(tries=row.tries + 1, closed_at=None if left else now).where(SignIn.id == row.id).execute()
         failures = throttle.fail(daily, now)
         _tell_office(gateways, sign_in.access, failures)
         journal.append(
@@ -119,7 +123,7 @@ def confirm(
             recipient=sign_in.access.recipient,
             detail={"step": "code", "way": row.way, "failures": failures},
         )
-        return CodeWrong(left=max(0, CODE_TRIES - row.tries - 1))
+        return CodeWrong(left=left)
 
 
 def act_alone(gateways: Gateways, token: str, trace: journal.Trace) -> str:
@@ -134,6 +138,19 @@ def act_alone(gateways: Gateways, token: str, trace: journal.Trace) -> str:
             raise sign_ins.SignInOver
         row.way = "act"
         return _identify(gateways, sign_in, row, gateways.clock.now(), trace)
+
+
+def failures_today(gateways: Gateways, deposit: Deposit) -> dict[UUID, int]:
+    """Return how many secrets and codes were wrong within a day for each recipient of the deposit who met any."""
+    counters = {
+        throttle.key(kind, str(access.id)): recipient
+        for recipient, access in accesses.by_deposit(deposit).items()
+        for kind in ("access", "code")
+    }
+    found: dict[UUID, int] = {}
+    for name, failures in throttle.counts(list(counters), gateways.clock.now(), throttle.DAY).items():
+        found[counters[name]] = found.get(counters[name], 0) + failures
+    return found
 
 
 def _begin(gateways: Gateways, access: Access, pair: str) -> Begun | Wrong:

@@ -151,6 +151,19 @@ def matches(gateways: Gateways, row: SignIn, digits: str, now: datetime) -> bool
     return hmac.compare_digest(code(gateways, row).encode(), digits.encode())
 
 
+def count_wrong(row: SignIn) -> None:
+    """Remember that a code of the application was wrong, inside the caller's transaction; enrolling has its own limits."""
+    if row.way == "app" and not row.sealed_key:
+        CodeKey.update(failures=CodeKey.failures + 1).where(
+            CodeKey.access == row.access_id, CodeKey.way == "app"
+        ).execute()
+
+
+def forget_wrong(row: SignIn) -> None:
+    """Count from zero again what the application gets wrong in a row: a code of it, or of the office, was right."""
+    CodeKey.update(failures=0).where(CodeKey.access == row.access_id, CodeKey.way == "app").execute()
+
+
 def _app_matches(gateways: Gateways, row: SignIn, digits: str, now: datetime) -> bool:
     """Accept the step of `now` or one around, each once; the step is remembered in the same transaction."""
     key = (

@@ -6,9 +6,10 @@ from mespieces import models
 from mespieces.domain import deposits, sessions
 from mespieces.errors import Expired
 from mespieces.gateways import Gateways
-from mespieces.models import Access, Deposit, Recipient, SignIn
+from mespieces.models import Access, CodeKey, Deposit, Recipient, SignIn
 
 SIGN_IN_LASTS = timedelta(minutes=30)
+APP_FAILURES = 100  # wrong codes in a row (SP 800-63B-4, 3.2.2)
 
 
 class SignInOver(Expired):
@@ -63,13 +64,27 @@ def overtaken(sign_in: SignIn) -> bool:
 
 
 def way_bound(sign_in: SignIn) -> str:
-    """Return the way already bound to the recipient, empty when they may choose."""
+    """Return the way already bound to the recipient, empty when they may choose.
+
+    After 100 wrong codes in a row for an application it is `office`, until a code told by the office was right.
+    """
     recipient = sign_in.access.recipient
     if recipient.second_step_waived_because is not None:
         return "act"
+    if recipient.way == "app" and app_exhausted(sign_in):
+        return "office"
     if recipient.way:
         return str(recipient.way)
     return "email" if recipient.email and recipient.email_set_by == "office" else ""
+
+
+def app_exhausted(sign_in: SignIn) -> bool:
+    """Tell whether so many codes of the application were wrong in a row that the office has to tell one."""
+    return (
+        CodeKey.select()
+        .where(CodeKey.access == sign_in.access_id, CodeKey.way == "app", CodeKey.failures >= APP_FAILURES)
+        .exists()
+    )
 
 
 def secret_name(sign_in: SignIn) -> str:

@@ -84,6 +84,12 @@ def resets(name: str, now: datetime, window: timedelta) -> int:
     return 0 if row is None else max(0, math.ceil((row.since + window - now).total_seconds()))
 
 
+def counts(names: list[str], now: datetime, window: timedelta) -> dict[str, int]:
+    """Return the failures of those of `names` that failed in their present window."""
+    query = Throttle.select().where(Throttle.key.in_(names), Throttle.since > now - window)
+    return {row.key: int(row.failures) for row in query}
+
+
 def sweep(now: datetime) -> None:
     """Drop the counters whose every window is over."""
     Throttle.delete().where(Throttle.since < now - 2 * DAY).execute()

@@ -168,22 +168,48 @@ def test_two_threads_that_post_one_code_get_one_session(gateways, recipient):
     assert make.count("recipient.identified") == 1
 
 
-def test_two_processes_that_post_one_code_get_one_session(gateways, recipient):
-    token, code = make.waiting(gateways, recipient, "office")
+POST = (
+    "try:\n"
+    "    print(type(identification.confirm(gateways, arguments[place], arguments[-1], journal.NO_TRACE)).__name__)\n"
+    "except sign_ins.SignInOver:\n"
+    "    print('over')"
+)
 
-    printed = make.processes(
-        gateways,
-        2,
-        "try:\n"
-        "    print(type(identification.confirm(gateways, arguments[0], arguments[1], journal.NO_TRACE)).__name__)\n"
-        "except sign_ins.SignInOver:\n"
-        "    print('over')",
-        token,
-        code,
-    )
+
+@pytest.mark.parametrize("way", ["app", "email", "office"])
+def test_two_processes_that_post_one_code_get_one_session(gateways, recipient, way):
+    token, code = make.waiting(gateways, recipient, way)
+
+    assert sorted(make.processes(gateways, 2, POST, token, token, code)) == ["over", "str"]
+    assert Session.select().count() == make.count("recipient.identified") == 1
+
+
+def test_two_processes_that_post_one_code_of_an_application_in_two_sign_ins_get_one_session(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    token = begin(gateways, access, secret).token
+    ways.choose(gateways, token, "app", "")
+    app = make.application(gateways, token)
+    assert isinstance(identification.confirm(gateways, token, app.at(gateways.clock.now()), make.TRACE), str)
+    minutes(gateways, 5)
+    tokens = [begin(gateways, access, secret).token for _ in range(2)]
+
+    printed = make.processes(gateways, 2, POST, *tokens, app.at(gateways.clock.now()))
+
+    assert sorted(printed) == ["CodeWrong", "str"]
+    assert Session.select().count() == make.count("recipient.identified") == 2
+
+
+def test_two_processes_that_enrol_different_ways_at_once_bind_one(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    tokens = [begin(gateways, access, secret).token for _ in range(2)]
+    for token, address in zip(tokens, ("payet@example.fr", "intrus@example.fr"), strict=True):
+        ways.choose(gateways, token, "email", address)
+    awaited = [make.awaited(gateways, token) for token in tokens]
+
+    printed = make.processes(gateways, 2, POST.replace("arguments[-1]", "arguments[2 + place]"), *tokens, *awaited)
 
     assert sorted(printed) == ["over", "str"]
-    assert Session.select().count() == 1
+    assert make.count("recipient.channel_chosen") == Session.select().count() == 1
 
 
 def test_a_code_can_be_typed_with_spaces_and_the_wrong_one_is_counted(gateways, recipient):

@@ -74,6 +74,35 @@ def test_two_threads_that_post_one_code_get_one_session(gateways, member):
     assert Session.select().count() == before + 1
 
 
+POST = (
+    "try:\n"
+    "    print(type(members.confirm(gateways, arguments[place], arguments[-1], journal.NO_TRACE)).__name__)\n"
+    "except members.SignInOver:\n"
+    "    print('over')"
+)
+
+
+@pytest.mark.parametrize("sign_ins_begun", [1, 2])
+def test_two_processes_that_post_one_code_get_one_session(gateways, member, sign_ins_begun):
+    app = enrol(gateways)
+    tokens = [begin(gateways) for _ in range(sign_ins_begun)] * (3 - sign_ins_begun)
+
+    printed = make.processes(gateways, 2, POST, *tokens, app.at(gateways.clock.now()))
+
+    assert sorted(printed) == [{1: "over", 2: "CodeWrong"}[sign_ins_begun], "str"]
+    assert Session.select().count() == make.count("member.signed_in") == 2
+
+
+def test_two_processes_that_enrol_at_once_enrol_one_application(gateways, member):
+    tokens = [begin(gateways) for _ in range(2)]
+    shown = [enrolled(gateways, token).at(gateways.clock.now()) for token in tokens]
+
+    printed = make.processes(gateways, 2, POST.replace("arguments[-1]", "arguments[2 + place]"), *tokens, *shown)
+
+    assert sorted(printed) == ["over", "str"]
+    assert Session.select().count() == 1
+
+
 def test_an_application_enrolled_is_not_replaced_by_a_sign_in_begun_before(gateways, member):
     early = begin(gateways)
     intruder = enrolled(gateways, early)

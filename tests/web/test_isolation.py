@@ -6,11 +6,12 @@ import make
 import pytest
 
 from mespieces.domain import deposits, journal, sessions
-from mespieces.models import Access, Deposit, Document, Member, Recipient, Signification, write
+from mespieces.models import Access, Deposit, Document, Member, Recipient, Signification, Throttle, write
 from mespieces.views import current
 
-CALLERS = ("stranger", "signed out", "recipient", "co-debtor", "member", "neighbour", "auditor")
-"""Nobody; a recipient who left; two recipients of the deposit; a member of its office; one of another; its auditor."""
+CALLERS = ("stranger", "signed out", "recipient", "co-debtor", "elsewhere", "member", "neighbour", "auditor", "crossed")
+"""Nobody; a recipient who left; two recipients of the deposit; one of another office's, who reads their own documents;
+a member of its office; one of another; its auditor; somebody who carries each audience's cookie as the other's."""
 
 HOME, OFFICE_DOOR = "/", "/etude/connexion"
 
@@ -20,7 +21,7 @@ def _all(status):
 
 
 def _recipients(status):
-    return _all(HOME) | {"recipient": status, "co-debtor": status}
+    return _all(HOME) | dict.fromkeys(("recipient", "co-debtor", "elsewhere"), status)
 
 
 def _office(status, *, neighbour=404, auditor=404):
@@ -120,7 +121,8 @@ def world(site):
         "auditor": make.member(site.gateways, ours, role="auditeur"),
     }
     payet, roux = filed.recipients.order_by(Recipient.name)
-    for one in (payet, roux):
+    outsider = make.first(make.filed(site.gateways, theirs, recipients=("Odile Ailleurs",)))
+    for one in (payet, roux, outsider):
         site.recipient(one)
 
     def caller(name):
@@ -128,7 +130,12 @@ def world(site):
             return site.member(people[name])
         if name == "stranger":
             return site.visitor()
-        visitor = site.recipient(roux if name == "co-debtor" else payet)
+        if name == "crossed":
+            crossed = site.visitor()
+            crossed.carry(current.ACCESS, site.member(people["member"]).cookie(current.OFFICE))
+            crossed.carry(current.OFFICE, site.recipient(payet).cookie(current.ACCESS))
+            return crossed
+        visitor = site.recipient({"co-debtor": roux, "elsewhere": outsider}.get(name, payet))
         if name == "signed out":
             sessions.end(site.gateways, sessions.of_recipient(site.gateways, visitor.cookie(current.ACCESS)))
         return visitor
@@ -180,6 +187,7 @@ def test_each_address_answers_each_caller_as_the_table_states(site, world):
     caller, filed, draft = world
     inside = {deposit: _inside(deposit) for deposit in (filed, draft)}
     for name in sorted(CALLERS, key="member".__eq__):  # the only one who may change something comes last
+        Throttle.delete().execute()  # nobody waits for what another caller typed
         before, operations = _kept(), make.operations()
         answers, expected = {}, {}
         for line, by_caller in EXPECTED.items():
@@ -216,6 +224,64 @@ def _meant(expected, draft, rule):
     )
 
 
+def _every_address(filed, draft):
+    """Return each address once, with the methods its rules take."""
+    methods = {}
+    for line in EXPECTED:
+        method, _, rule = line.partition(" ")
+        deposit = _concerned(rule, filed, draft)
+        methods.setdefault(_address(rule, deposit, *_inside(deposit)), set()).add(method)
+    return {path: taken for path, taken in methods.items() if not path.startswith("/static/")}
+
+
+@pytest.mark.parametrize("name", ["stranger", "recipient", "member"])
+def test_no_address_takes_another_method(world, name):
+    caller, filed, draft = world
+    visitor, before, operations = caller(name), _kept(), make.operations()
+    visitor.get("/etude/connexion")
+    answers = {}
+    for path, taken in _every_address(filed, draft).items():
+        for method in {"POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"} - taken:
+            answers[method, path] = visitor.ask(method, path, None, data={"csrf_token": visitor.token}).status_code
+        visitor.ask("OPTIONS", path, None)
+
+    assert set(answers.values()) == {405}, {asked: status for asked, status in answers.items() if status != 405}
+    assert (_kept(), make.operations()) == (before, operations)
+
+
+@pytest.mark.parametrize("name", ["recipient", "member"])
+def test_asking_only_for_headers_serves_and_journals_nothing(world, name):
+    caller, filed, draft = world
+    visitor, before, operations = caller(name), _kept(), make.operations()
+    bodies = {
+        path: visitor.ask("HEAD", path, None).data
+        for path, taken in _every_address(filed, draft).items()
+        if "GET" in taken
+    }
+
+    assert set(bodies.values()) == {b""}
+    assert (_kept(), make.operations()) == (before, operations)
+
+
+LIES = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=http", "X-Forwarded-Proto": "http"}
+
+
+@pytest.mark.parametrize("name", ["stranger", "recipient", "member"])
+def test_no_address_leads_or_links_to_where_the_request_claims_to_be(world, name):
+    caller, filed, draft = world
+    visitor = caller(name)
+    for cookie in list(visitor.client._cookies.values()):
+        visitor.client.set_cookie(cookie.key, cookie.value, domain="evil.example", path=cookie.path)
+    told = {}
+    for path, taken in _every_address(filed, draft).items():
+        if "GET" in taken:
+            aside = f"{path}?next=//evil.example/&url=https://evil.example&retour=evil.example"
+            got = visitor.ask("GET", aside, None, base_url="https://evil.example", headers=LIES)
+            told[path] = (got.location or "/", b"evil.example" in got.data)
+
+    assert {path: one for path, one in told.items() if one[1] or not one[0].startswith("/") or one[0][1:2] == "/"} == {}
+
+
 def test_what_is_of_another_deposit_is_not_found_through_ones_own(site, world):
     caller, filed, draft = world
     their_office = make.office(site.gateways, "Troisième étude")
@@ -229,9 +295,10 @@ def test_what_is_of_another_deposit_is_not_found_through_ones_own(site, world):
             continue
         deposit = _concerned(rule, filed, draft)
         other = draft if deposit == filed else filed
-        for document, recipient in (_inside(theirs), (uuid4(), uuid4()), _inside(other)):
+        mixed = [(deposit, *_inside(theirs)), (deposit, uuid4(), uuid4()), (deposit, *_inside(other))]
+        for one, document, recipient in [*mixed, (theirs, *_inside(deposit)), (theirs, *_inside(theirs))]:
             data = {"csrf_token": member.token, "title": "Autre", "reason": "Au guichet", "signified_on": "2026-11-20"}
-            asked = _address(rule, deposit, document, recipient)
+            asked = _address(rule, one, document, recipient)
             found[method, asked] = member.ask(method, asked, None, data=data if method == "POST" else None).status_code
 
     assert set(found.values()) == {404}, {asked for asked, status in found.items() if status != 404}

@@ -9,7 +9,8 @@ import make
 import pyotp
 import pytest
 
-from mespieces.models import Deposit, Document, Recipient, Signification
+from mespieces.domain import codes
+from mespieces.models import CodeKey, Deposit, Document, Recipient, Signification
 
 HTMX = {"HX-Request": "true", "HX-Target": "div#documents", "HX-Current-URL": "https://pieces.example.fr/etude"}
 
@@ -336,3 +337,33 @@ def test_the_office_is_reached_from_its_networks_only(open_site):
     for address, status in (near | far).items():
         site.visitor(address=address).get("/etude/connexion", status)
         site.visitor(address=address).get("/aide")
+
+
+def test_the_office_sees_beside_a_recipient_how_many_attempts_failed_today(site):
+    deposit = make.filed(site.gateways, recipients=("Alexandre Payet", "Béatrice Roux"))
+    clerk = site.member(make.member(site.gateways, deposit.office))
+    access, _ = make.issued(site.gateways, make.first(deposit))
+    at = f"/etude/depots/{deposit.id}"
+    assert "infructueux" not in clerk.get(at).text
+
+    stranger = site.visitor()
+    for count, told in ((1, "1 essai infructueux en 24 heures"), (2, "2 essais infructueux en 24 heures")):
+        stranger.post("/consulter", 422, data={"reference": access.reference, "secret": codes.draw_secret()})
+        assert clerk.get(at).text.count("infructueux") == 1, count
+        assert told in clerk.page.text
+
+
+def test_who_tried_too_many_codes_of_the_application_is_told_to_call(site):
+    deposit = make.filed(site.gateways)
+    recipient = make.first(deposit)
+    make.identified(site.gateways, recipient, "app")
+    CodeKey.update(failures=100).where(CodeKey.way == "app").execute()
+    access, secret = make.issued(site.gateways, recipient, "Perdu")
+    debtor = site.visitor()
+
+    debtor.post("/consulter", data={"reference": access.reference, "secret": secret})
+
+    assert "Trop de codes de votre application étaient faux" in debtor.get("/consulter/code").text
+    CodeKey.update(failures=99).where(CodeKey.way == "app").execute()
+    debtor.post("/consulter", data={"reference": access.reference, "secret": secret})
+    assert "Trop de codes" not in debtor.get("/consulter/code").text

@@ -1,6 +1,6 @@
 """The office itself: its members, its journal."""
 
-from flask import render_template
+from flask import Response, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces.domain import (
@@ -24,8 +24,10 @@ def list_members() -> str:
 
 
 @door.bp.get("/journal")
-def read_journal() -> str:
+def read_journal() -> BaseResponse | str:
     """The office's newest records; reading them is itself journaled."""
+    if request.method == "HEAD":  # shows nothing, so nothing was read
+        return Response()
     office = current.member().office
     entries = journal.read_office(current.gateways(), office, by=current.author())
     return render_template("office/journal.html", entries=entries, head=journal.head())
