@@ -209,11 +209,13 @@ def _unsent() -> Iterator[str]:
     if late:
         last = waiting.where(Message.reason != "").order_by(Message.created_at.desc()).first()
         why = f" Dernier refus : {last.reason}" if last else " Le travail de fond tourne-t-il ?"
-        yield f"{late} courriels attendent depuis plus de dix minutes.{why}"
+        wait = "1 courriel attend" if late == 1 else f"{late} courriels attendent"
+        yield f"{wait} depuis plus de dix minutes.{why}"
     day_ago = SystemClock().now() - timedelta(days=1)
     lost = Message.select(pw.fn.COUNT(Message.id)).where(Message.refused_at > day_ago).scalar()
     if lost:
-        yield f"{lost} courriels n’ont pas pu être remis depuis hier."
+        failed = "1 courriel n’a pas pu être remis" if lost == 1 else f"{lost} courriels n’ont pas pu être remis"
+        yield f"{failed} depuis hier."
 
 
 def _storage(settings: Settings) -> Iterator[str]:

@@ -473,11 +473,23 @@ def test_check_says_that_a_reserved_setting_has_no_effect_and_calls_it_no_proble
     assert "pas encore d’effet" in shown.stdout
 
 
-def test_check_names_mails_that_wait(installed):
-    long_ago = SystemClock().now().replace(year=2020)
-    models.Message.create(kind="failures", created_at=long_ago, due_at=long_ago, reason="serveur absent")
+def test_check_names_mails_that_wait_and_counts_those_that_never_arrived(installed):
+    now = SystemClock().now()
+    long_ago = now.replace(year=2020)
 
-    assert "serveur absent" in run("check").stdout
+    def mail(number, **facts):
+        usual = {"kind": "failures", "created_at": long_ago, "due_at": long_ago, "tries": 1}
+        models.Message.create(message_id=f"{number}@example.fr", **{**usual, **facts})
+
+    mail(1, reason="serveur absent")
+    assert "1 courriel attend depuis" in run("check").stdout
+    mail(2, refused_at=now, sent_at=long_ago)  # returned by a server that had taken it
+    mail(3, given_up_at=now, reason="sans objet")
+
+    shown = run("check").stdout
+    assert "1 courriel attend depuis" in shown
+    assert "serveur absent" in shown
+    assert "1 courriel n’a pas pu être remis" in shown
 
 
 # Serving
