@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 DATA ?= ./demo-data
 PORT ?= 8080
 WORKERS ?= 2
+FUZZ ?= 20
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done)
 
@@ -43,6 +44,11 @@ screenshots: .venv/.dev ## Take the documentation's pictures again, from the bro
 	@rm -rf build/screenshots && mkdir -p build/screenshots
 	@MESPIECES_SCREENSHOTS="$(CURDIR)/build/screenshots" $(BIN)/python -m pytest -q tests/browser/test_pages.py
 	@for picture in docs/screenshots/*.png; do cp "build/screenshots/$${picture##*/}" "$$picture"; done
+
+.PHONY: fuzz
+fuzz: .venv/.dev ## Try anything in every form, address, header and file, and count the answers (FUZZ=20)
+	@MESPIECES_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -p no:randomly -k "makes_the_site_fall or makes_the_command_fall" \
+		tests/web/test_errors.py tests/db/test_cli_text.py
 
 .PHONY: lock
 lock: .venv/.dev ## Pin what pyproject.toml asks for (LOCK=--upgrade takes the newest)

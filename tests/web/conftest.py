@@ -2,7 +2,9 @@
 
 import dataclasses
 import io
+import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
@@ -23,6 +25,8 @@ from mespieces.runtime import Runtime
 from mespieces.views import current
 
 SITE = "https://pieces.example.fr"
+ANSWERS: Counter[int] = Counter()
+"""How often each status was answered in this process."""
 _CSRF = re.compile(r'name="csrf_token" value="([^"]+)"')
 _FORBIDDEN_ATTRIBUTES = re.compile(r"on\w+|style")
 _VOID = frozenset({"meta", "link", "input", "img", "br", "hr"})
@@ -135,6 +139,7 @@ class Visitor:
         } | options.get("headers", {})
         options = {"base_url": SITE, "buffered": True} | options
         response = self.client.open(url, method=method, environ_base={"REMOTE_ADDR": self.address}, **options)
+        ANSWERS[response.status_code] += 1
         assert status is None or response.status_code == status, (
             f"{method} {url}: {response.status} {response.headers.get('Location', '')} {words(response)[:600]}"
         )
@@ -257,3 +262,10 @@ def _is_reference(typed: str) -> bool:
     except codes.ReferenceMistyped:
         return False
     return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count what was tried and how it was answered, for `make fuzz`."""
+    if "MESPIECES_FUZZ" in os.environ:
+        each = ", ".join(f"{status}: {count}" for status, count in sorted(ANSWERS.items()))
+        terminalreporter.write_line(f"{sum(ANSWERS.values())} requests answered: {each}")
