@@ -134,10 +134,13 @@ def check_before_showing(gateways: Gateways, session: Session, number: int, trac
 
 
 def read_by_member(gateways: Gateways, document: Document, *, by: journal.Author) -> Plaintext:
-    """Open a document for a member of its own office, journaled before anything is returned.
+    """Open a document for a member of its own office, journaled before anything is returned; a withdrawn one too.
 
     Raises `DocumentCorrupted`, `AvailabilityOver`.
     """
+    end = document.deposit.expires_at
+    if end and end <= gateways.clock.now():  # whether or not a worker has run
+        raise deposits.AvailabilityOver
     plaintext, recomputed = _verified(gateways, None, document, by.trace, recompute=True)
     try:
         with models.write():

@@ -81,6 +81,109 @@ def test_a_deposit_takes_five_hundred_recipients(gateways):
         make.recipient(gateways, deposit)
 
 
+# Corrections
+
+
+def corrected(gateways, recipient, **typed):
+    return recipients.correct(gateways, recipient.id, {"kind": "person", "motive": "Faute de frappe", **typed}, by=BY)
+
+
+def test_a_name_is_corrected_after_filing_with_its_motive_and_earlier_records_keep_the_old_one(gateways):
+    deposit = make.filed(gateways, blanks=1)
+    recipient = make.first(deposit)
+
+    assert corrected(
+        gateways, recipient, kind="company", name=" Payet  et fils", representative="A. Payet", address="1 rue\r\nX"
+    )
+
+    row, told = Recipient.get(), journal.story(deposit)[0]
+    assert (row.kind, row.name, row.representative, row.address) == ("company", "Payet et fils", "A. Payet", "1 rue\nX")
+    assert told.operation == "recipient.corrected"
+    assert told.body["object"] == {"deposit": str(deposit.id), "recipient": str(recipient.id)}
+    assert told.body["detail"] == {
+        "from": {"kind": "person", "name": "Alexandre Payet", "representative": "", "address": ""},
+        "to": {"kind": "company", "name": "Payet et fils", "representative": "A. Payet", "address": "1 rue\nX"},
+        "motive": "Faute de frappe",
+    }
+    added = next(entry for entry in journal.story(deposit) if entry.operation == "recipient.added")
+    assert added.body["detail"]["name"] == "Alexandre Payet"
+
+
+def test_a_correction_that_corrects_nothing_is_not_recorded(gateways):
+    recipient = make.first(make.filed(gateways, blanks=1))
+
+    assert not corrected(gateways, recipient, name="Alexandre  Payet ")
+    assert make.count("recipient.corrected") == 0
+
+
+def test_a_correction_leaves_the_mail_and_the_way_to_receive_codes_alone(gateways):
+    deposit = make.filed(gateways)
+    make.identified(gateways, make.first(deposit))
+
+    corrected(gateways, make.first(deposit), name="Alexandre Petit", email="autre@example.fr")
+
+    row = Recipient.get()
+    assert (row.name, row.email, row.way) == ("Alexandre Petit", "payet@example.fr", "email")
+
+
+@pytest.mark.parametrize(
+    ("field", "typed"),
+    [
+        ("motive", {"motive": " "}),
+        ("motive", {"motive": "x" * 401}),
+        ("name", {"name": ""}),
+        ("representative", {"representative": "x" * 201}),
+        ("address", {"address": "x" * 601}),
+    ],
+)
+def test_a_correction_names_the_field_that_cannot_be_taken(gateways, field, typed):
+    recipient = make.first(make.filed(gateways, blanks=1))
+
+    with pytest.raises(Invalid) as refused:
+        corrected(gateways, recipient, **{"name": "Alexandre Petit", **typed})
+
+    assert refused.value.field == field
+    assert Recipient.get().name == "Alexandre Payet"
+
+
+def test_names_are_corrected_neither_in_a_draft_nor_after_the_end(gateways):
+    deposit = make.filed(gateways, blanks=1)
+    with pytest.raises(deposits.StillDraft):
+        corrected(gateways, make.recipient(gateways, make.draft(gateways, deposit.office)), name="X")
+    gateways.clock.advance(ends(deposit) - gateways.clock.now())
+    with pytest.raises(deposits.AlreadyEnded):
+        corrected(gateways, make.first(deposit), name="X")
+    assert make.count("recipient.corrected") == 0
+
+
+def test_members_who_correct_at_once_each_record_what_was_really_there(gateways):
+    deposit = make.filed(gateways, blanks=1)
+    recipient, names = make.first(deposit), [f"Payet {number}" for number in range(6)]
+
+    assert make.threads(6, lambda: corrected(gateways, recipient, name=names.pop())) == [True] * 6
+
+    told = [entry.body["detail"] for entry in journal.story(deposit) if entry.operation == "recipient.corrected"]
+    names = ["Alexandre Payet", *(one["to"]["name"] for one in reversed(told))]
+    assert [one["from"]["name"] for one in reversed(told)] == names[:-1]
+    assert Recipient.get().name == names[-1]
+    assert len(set(names)) == 7
+
+
+def test_a_correction_that_waited_for_another_records_the_name_that_one_left(gateways):
+    deposit = make.filed(gateways, blanks=1)
+    recipient = make.first(deposit)
+
+    make.amid(
+        gateways,
+        lambda seen: corrected(seen, recipient, name="Premier"),
+        lambda: corrected(gateways, recipient, name="Second"),
+        asked=2,  # the first name is written, not committed yet
+    )
+
+    told = journal.story(deposit)[0].body["detail"]
+    assert (told["from"]["name"], told["to"]["name"], Recipient.get().name) == ("Premier", "Second", "Second")
+
+
 # Significations
 
 

@@ -558,6 +558,8 @@ def test_withdrawn_documents_stay_until_the_end_for_the_office_alone_then_go_as_
     assert journal.story(deposit)[0].body["author"]["name"] == who.name
 
     gateways.clock.advance(timedelta(microseconds=1))
+    with pytest.raises(deposits.AvailabilityOver):
+        consultations.read_by_member(gateways, Document.get(), by=journal.member(who))
     (gone,) = retention.expire(gateways)
 
     assert gone.deposit == deposit
