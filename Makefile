@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 DATA ?= ./demo-data
 PORT ?= 8080
 WORKERS ?= 2
+RUNS ?= 200
+SEED ?=
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done)
 
@@ -14,7 +16,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: .venv/.runtime ## Try the product on http://127.0.0.1:8080 (PORT=8080 DATA=./demo-data)
@@ -36,6 +38,11 @@ lint: .venv/.dev ## Check style, types, layers of imports and templates
 .PHONY: bench
 bench: .venv/.dev ## Measure the product
 	@PYTHONPATH=tests $(BIN)/python tests/bench/run.py
+
+.PHONY: crashes
+crashes: .venv/.dev ## Kill the product at random points, on both databases (RUNS=200 SEED=…)
+	@.ci/programs.sh tests
+	@PYTHONPATH=tests:. $(BIN)/python tests/bench/kill.py $(RUNS) $(SEED)
 
 .PHONY: lock
 lock: .venv/.dev ## Pin what pyproject.toml asks for (LOCK=--upgrade takes the newest)

@@ -3,6 +3,7 @@
 Nothing here is shared with what the machine already runs: each server is private, on loopback, in a temporary folder.
 """
 
+import asyncio
 import email
 import email.policy
 import fcntl
@@ -63,6 +64,37 @@ def postgresql(*, durable: bool = False) -> Iterator[str]:
     folder = _temporary_folder(durable=durable)
     try:
         yield _start_postgresql(folder, durable=durable)
+    finally:
+        _stop_postgresql(folder)
+
+
+class Restartable:
+    """A PostgreSQL of its own that can be stopped at once, as a crash does, and started again at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = _start_postgresql(folder, durable=True)
+
+    def stop(self) -> None:
+        """Stop it, hanging up on everybody."""
+        _as_postgres(self._folder, _postgresql_programs() / "pg_ctl", "stop", "-D", self._data, "-m", "immediate")
+
+    def start(self) -> None:
+        """Start it again."""
+        log = self._folder / "log"
+        _as_postgres(self._folder, _postgresql_programs() / "pg_ctl", "start", "--wait", "-D", self._data, "-l", log)
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+
+@contextmanager
+def restartable_postgresql() -> Iterator[Restartable]:
+    """Run a PostgreSQL that a test may stop and start. Raises `Missing`."""
+    folder = _temporary_folder(durable=True)
+    try:
+        yield Restartable(folder)
     finally:
         _stop_postgresql(folder)
 
@@ -178,6 +210,8 @@ class Mailbox:
         self.port = free_port()
         self.answer = "250 OK"
         self.answer_to_recipient = "250 OK"
+        self.slowness = 0.0  # seconds it takes to answer to a message
+        self.asked = threading.Event()
         self.envelopes: list[Envelope] = []
         self.messages: list[EmailMessage] = []
         self._arrived = threading.Condition()
@@ -205,7 +239,9 @@ class Mailbox:
     async def handle_DATA(  # noqa: N802 — aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
-        """Answer to a message: it is kept unless `answer` refuses it."""
+        """Answer to a message, in its own time: it is kept unless `answer` refuses it."""
+        self.asked.set()
+        await asyncio.sleep(self.slowness)
         if self.answer.startswith("2"):
             content = envelope.content if isinstance(envelope.content, bytes) else b""
             message = email.message_from_bytes(content, policy=email.policy.default)
