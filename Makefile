@@ -7,6 +7,8 @@ DATA ?= ./demo-data
 PORT ?= 8080
 WORKERS ?= 2
 FUZZ ?= 20
+RUNS ?= 200
+SEED ?=
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done)
 
@@ -49,6 +51,11 @@ screenshots: .venv/.dev ## Take the documentation's pictures again, from the bro
 fuzz: .venv/.dev ## Try anything in every form, address, header and file, and count the answers (FUZZ=20)
 	@MESPIECES_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -p no:randomly -k "makes_the_site_fall or makes_the_command_fall" \
 		tests/web/test_errors.py tests/db/test_cli_text.py
+
+.PHONY: crashes
+crashes: .venv/.dev ## Kill the product at random points, on both databases (RUNS=200 SEED=…)
+	@.ci/programs.sh tests
+	@PYTHONPATH=tests:. $(BIN)/python tests/bench/kill.py $(RUNS) $(SEED)
 
 .PHONY: lock
 lock: .venv/.dev ## Pin what pyproject.toml asks for (LOCK=--upgrade takes the newest)

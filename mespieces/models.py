@@ -24,6 +24,9 @@ _SQLITE_PRAGMAS = {
     "busy_timeout": 15_000,
 }
 
+# A server that is cut off says nothing at all: people read that the site is unavailable rather than wait for minutes.
+_POSTGRESQL_PATIENCE = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+
 
 def connect(url: str) -> pw.Database:
     """Bind the models to the database at `url` (`sqlite:///path`, `postgresql://…`) and return it, not yet open."""
@@ -31,7 +34,9 @@ def connect(url: str) -> pw.Database:
         bound: pw.Database = pw.SqliteDatabase(url.removeprefix("sqlite:///"), pragmas=_SQLITE_PRAGMAS, timeout=15)
         bound.register_function(_lower, "lower", 1)  # SQLite's own leaves É as it is
     elif url.startswith(("postgresql://", "postgres://")):
-        bound = PooledPostgresqlDatabase(url, prefer_psycopg3=True, max_connections=100, stale_timeout=300)
+        bound = PooledPostgresqlDatabase(
+            url, prefer_psycopg3=True, max_connections=100, stale_timeout=300, **_POSTGRESQL_PATIENCE
+        )
     else:
         raise ValueError(url)
     database.initialize(bound)

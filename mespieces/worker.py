@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 EVERY_MINUTE = ("expiry", "mail", "previews", "journal")
 LONGEST_POLL = 1.0  # seconds: somebody waits for the code that an idle queue is asked to send
+FINISH_WITHIN = 20  # seconds, less than the web server's: a mail handed over and not remembered would leave twice
 VERIFY_EVERY = timedelta(hours=1)
 
 
@@ -56,8 +57,9 @@ class Worker:
     def start(self) -> "EmbeddedConsumer":
         """Start threads that do the work, inside this process, and return what `stop`s them."""
         consumer = EmbeddedConsumer(
-            self.huey, workers=2, periodic=True, check_worker_health=False, max_delay=LONGEST_POLL, shutdown_timeout=5
-        )
+            self.huey, workers=2, periodic=True, check_worker_health=False, max_delay=LONGEST_POLL,
+            shutdown_timeout=FINISH_WITHIN,
+        )  # fmt: skip
         consumer.start()
         for work in EVERY_MINUTE:  # what waited while nobody worked
             self._ring(work)

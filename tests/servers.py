@@ -69,6 +69,37 @@ def postgresql(*, durable: bool = False) -> Iterator[str]:
         _stop_postgresql(folder)
 
 
+class Restartable:
+    """A PostgreSQL of its own that can be stopped at once, as a crash does, and started again at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = _start_postgresql(folder, durable=True)
+
+    def stop(self) -> None:
+        """Stop it, hanging up on everybody."""
+        _as_postgres(self._folder, _postgresql_programs() / "pg_ctl", "stop", "-D", self._data, "-m", "immediate")
+
+    def start(self) -> None:
+        """Start it again."""
+        log = self._folder / "log"
+        _as_postgres(self._folder, _postgresql_programs() / "pg_ctl", "start", "--wait", "-D", self._data, "-l", log)
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+
+@contextmanager
+def restartable_postgresql() -> Iterator[Restartable]:
+    """Run a PostgreSQL that a test may stop and start. Raises `Missing`."""
+    folder = _temporary_folder(durable=True)
+    try:
+        yield Restartable(folder)
+    finally:
+        _stop_postgresql(folder)
+
+
 @contextmanager
 def run_folder() -> Iterator[None]:
     """Hold, for a whole run of tests, what its processes share; what they started in it stops with it."""
@@ -180,6 +211,8 @@ class Mailbox:
         self.port = free_port()
         self.answer = "250 OK"
         self.answer_to_recipient = "250 OK"
+        self.slowness = 0.0  # seconds it takes to answer to a message
+        self.asked = threading.Event()
         self.envelopes: list[Envelope] = []
         self.messages: list[EmailMessage] = []
         self.encrypted: list[bool] = []
@@ -210,7 +243,12 @@ class Mailbox:
     async def handle_DATA(  # noqa: N802 — aiosmtpd's name
         self, _server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Answer to a message: it is kept unless `answer` refuses it; no answer comes while the mailbox `holds`."""
+        """Answer to a message, in its own time: it is kept unless `answer` refuses it.
+
+        No answer comes while the mailbox `holds`.
+        """
+        self.asked.set()
+        await asyncio.sleep(self.slowness)
         if self.answer.startswith("2"):
             content = envelope.content if isinstance(envelope.content, bytes) else b""
             message = email.message_from_bytes(content, policy=email.policy.default)
