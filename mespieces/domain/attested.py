@@ -62,6 +62,7 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
     return common | {
         "title": "Attestation de consultation",
         "reference": f"accès {codes.show(access.reference)}",
+        "access": codes.show(access.reference),
         "recipient": recipient.name,
         "representative": recipient.representative,
         "ways": _ways(openings, access, by),
@@ -79,7 +80,11 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
 
 def moment(instant: datetime) -> dict[str, str]:
     """Return an instant for people, Paris time, and to the second in UTC."""
-    return {"paris": french.instant(instant), "utc": instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
+    return {
+        "paris": french.instant(instant),
+        "short": french.instant(instant).removesuffix(" (heure de Paris)"),
+        "utc": instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+    }
 
 
 def _common(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, Any]:
@@ -134,19 +139,19 @@ def _unlisted(count: int) -> str:
 
 
 def _record(opening: opened.Opening, number: int, log: str) -> dict[str, object]:
-    way = opening.way if opening.log == log else f"{opening.way} (ancien journal {opening.log})"
+    way = opened.SHORT_WAYS.get(opening.way, opening.way)
     return {
         "sequence": french.number(opening.sequence),
         "number": number,
         "opened": moment(opening.opened_at),
-        "way": way,
+        "way": way if opening.log == log else f"{way} · ancien journal {opening.log}",
         "hash": _grouped(opening.hash),
     }
 
 
 def _ways(openings: Sequence[opened.Opening], access: Access, by: journal.Author) -> list[str]:
     """Return how the recipient was identified for what they opened, or to ask for this attestation."""
-    said = list(dict.fromkeys(opening.way for opening in openings))
+    said = list(dict.fromkeys(opening.said for opening in openings))
     if not said and by.kind == "recipient" and by.identified:
         said = [opened.WAYS[by.identified["way"]]]
     if access.first_identified_at:

@@ -25,6 +25,12 @@ WAYS = {
     "act+email": "code d’accès du feuillet, puis code à usage unique reçu par courriel",
     "act+office": "code d’accès du feuillet, puis code à usage unique donné par l’étude",
 }
+SHORT_WAYS = {
+    "act": "feuillet seul",
+    "act+app": "feuillet et application",
+    "act+email": "feuillet et courriel",
+    "act+office": "feuillet et étude",
+}
 _SETTERS = {"recipient": "moyen choisi par le destinataire", "office": "moyen choisi par l’étude"}
 _HOW = {
     # Of a document read page by page, what is recorded is that one page left: no more is claimed.
@@ -46,6 +52,9 @@ class Opening:
     log: str
     hash: str
     way: str
+    """How the recipient was identified, as journals write it."""
+    said: str
+    """The same in words, with who chose it."""
 
 
 def of(recipient: Recipient) -> list[Opening]:
@@ -79,7 +88,7 @@ def of(recipient: Recipient) -> list[Opening]:
         set_by = _SETTERS.get(told.get("identified", {}).get("set_by", ""), "")
         said = ", ".join(filter(None, (WAYS.get(way, way), set_by)))
         instant = Consultation.opened_at.python_value(opened_at)
-        openings.append(Opening(document, instant, sequence, log, hashed, said))
+        openings.append(Opening(document, instant, sequence, log, hashed, way, said))
     return openings
 
 
