@@ -189,15 +189,24 @@ def _refuse(gateways: Gateways, access: Access | None, pair: str, whole: str, tr
                 recipient=access.recipient,
                 detail={"step": "secret", "failures": total},
             )
-        elif throttle.fail(throttle.key("unknown"), now, throttle.HOUR) == 1:
-            # One aggregated record an hour: what strangers type is nobody's business.
-            journal.append(gateways, "recipient.refused", detail={"step": "unknown reference"})
+        else:
+            _remember_unknown(gateways, throttle.fail(throttle.key("unknown"), now, throttle.HOUR), trace)
     if not waiting:
         return Wrong()
     minutes = -(-waiting // 60)
     return Delayed(
         retry_after=waiting, wait=f"{waiting} seconde{'s' * (waiting > 1)}" if waiting < 60 else f"{minutes} min"
     )
+
+
+def _remember_unknown(gateways: Gateways, failures: int, trace: journal.Trace) -> None:
+    """Append one aggregated record an hour: what strangers type is nobody's business. The work is done each time."""
+    detail = {"step": "unknown reference"}
+    if failures == 1:
+        journal.append(gateways, "recipient.refused", detail=detail)
+    else:
+        nobody = journal.Author("recipient", "", "", trace=trace)
+        journal.rehearse(gateways, "recipient.refused", author=nobody, detail=detail | {"failures": failures})
 
 
 def _tell_office(gateways: Gateways, access: Access, failures: int) -> None:

@@ -2,20 +2,26 @@
 
 import hashlib
 import os
+import random
+import re
 import sqlite3
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import make
 from flask import Flask
 
 from mespieces import app, config, migrations, models, runtime
-from mespieces.domain import checkpoints, journal
+from mespieces.domain import checkpoints, codes, journal
 from mespieces.gateways import keys, streaming
 
 RECORDS = 2_000
 SEAL = 256 << 20
+ATTEMPTS = 150  # of each kind
+ALIKE = 0.10  # how far medians may lie apart
 
 
 def seconds(act: Callable[[], object]) -> float:
@@ -115,6 +121,48 @@ def bench_views(opened: runtime.Runtime) -> None:
         told(f"empty view / {path}", limit / taken, f"{taken * 10:.2f} ms, {limit * 10:.2f} ms")
 
 
+def bench_refusals(opened: runtime.Runtime) -> None:
+    """How long a stranger waits for a refusal: nothing may tell a reference that exists from one that does not.
+
+    Kinds are asked in turns, in random order; each attempt comes from a network of its own, unless it has to be delayed.
+    """
+    access, _ = make.issued(opened.gateways, make.first(make.filed(opened.gateways, blanks=1)))
+    client = app.create(opened).test_client()
+    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/").text)[1]
+    unknown = codes.draw_reference()
+    kinds = {
+        "unknown reference": (unknown, 422, None),
+        "wrong secret": (access.reference, 422, None),
+        "unknown reference, delayed": (unknown, 429, "192.0.2.7"),
+        "wrong secret, delayed": (access.reference, 429, "198.51.100.7"),
+    }
+
+    def attempt(reference: str, address: str) -> tuple[float, int]:
+        form = {"csrf_token": token, "reference": reference, "secret": codes.draw_secret()}
+        started = time.perf_counter()
+        status = client.post("/consulter", data=form, environ_base={"REMOTE_ADDR": address}).status_code
+        return time.perf_counter() - started, status
+
+    for reference, _, address in kinds.values():
+        for _ in range(14):  # a quarter of an hour to wait, from now on
+            attempt(reference, address or "203.0.113.7")
+    taken: dict[str, list[float]] = {name: [] for name in kinds}
+    for number in range(ATTEMPTS):
+        for name in random.sample(list(kinds), len(kinds)):
+            reference, status, address = kinds[name]
+            spent, got = attempt(reference, address or f"10.{number}.{len(name)}.1")
+            assert got == status, (name, got)
+            taken[name].append(spent * 1000)
+    reference_time = statistics.median(taken["unknown reference"])
+    for name, times in taken.items():
+        tenths = statistics.quantiles(times, n=10)
+        detail = f"p10 {tenths[0]:.1f}, median {tenths[4]:.1f}, p90 {tenths[8]:.1f} ms"
+        told(f"unknown reference / {name}", reference_time / tenths[4], detail)
+    medians = [statistics.median(times) for times in taken.values()]
+    alike = max(medians) <= min(medians) * (1 + ALIKE)
+    told("refusals alike (medians within 10 %)", min(medians) / max(medians), "yes" if alike else "NO")
+
+
 def main() -> None:
     """Run every bench."""
     told("what / limit", 1.0, "higher is better, 1 is the limit itself")
@@ -124,6 +172,7 @@ def main() -> None:
         bench_append(opened, Path(name))
         bench_verify(opened)
         bench_views(opened)
+        bench_refusals(opened)
         opened.database.close()
 
 

@@ -1,5 +1,6 @@
 """Identification of recipients: the act's secret, then a code; and what failures cost (art. 3)."""
 
+import logging
 import re
 from datetime import timedelta
 
@@ -491,6 +492,20 @@ def test_unknown_references_make_one_record_an_hour(gateways, deposit):
     gateways.clock.advance(timedelta(hours=1))
     identification.begin(gateways, codes.draw_reference(), codes.draw_secret(), make.TRACE)
     assert make.count("recipient.refused") == before + 2
+
+
+def test_an_unknown_reference_costs_the_work_of_a_known_one(gateways, recipient, caplog):
+    access, _ = make.issued(gateways, recipient)
+    caplog.set_level(logging.DEBUG, "peewee")
+    wrote = []
+    for reference in (access.reference, codes.draw_reference(), codes.draw_reference()):
+        caplog.clear()
+        identification.begin(gateways, reference, codes.draw_secret(), make.TRACE)
+        said = re.findall(r"(INSERT INTO|UPDATE) \"(\w+)\"", caplog.text)
+        wrote.append([(verb, table) for verb, table in said if table != "throttle"])
+
+    assert wrote[0] == wrote[1] == wrote[2]
+    assert ("INSERT INTO", "journal_record") in wrote[0]
 
 
 def test_what_strangers_type_is_stored_nowhere(gateways, recipient):

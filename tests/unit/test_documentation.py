@@ -1,5 +1,7 @@
 """What the documentation says of the code, compared with the code."""
 
+import importlib
+import importlib.util
 import re
 from pathlib import Path
 
@@ -48,3 +50,55 @@ def test_every_bell_that_is_rung_is_answered():
     answered = set(re.findall(r'^ +"(\w+)": ', Path(worker.__file__).read_text(), re.MULTILINE))
     assert rung
     assert rung <= answered
+
+
+RULES = {
+    "ANSSI-PG-078": [*(f"R{number}" for number in range(1, 32)), "R39"],
+    "OWASP ASVS": [f"6.3.{n}" for n in range(1, 9)]
+    + [f"6.5.{n}" for n in range(1, 9)]
+    + [f"6.6.{n}" for n in range(1, 5)],
+}
+
+
+def _rules():
+    """Return the lines of the tables that go through the rules, by the heading above them."""
+    page = (DOCS / "identification.md").read_text()
+    sections = re.split(r"^### ", page[page.index("## Rule by rule") :], flags=re.MULTILINE)[1:]
+    return {
+        section.partition("\n")[0]: re.findall(r"^\| (?!---)(.*) \|$", section, re.MULTILINE)[1:]
+        for section in sections
+    }
+
+
+def test_every_rule_of_the_standards_on_identification_has_its_line():
+    for standard, rules in RULES.items():
+        lines = next(lines for heading, lines in _rules().items() if heading.startswith(standard))
+        assert set(rules) <= {line.split(" | ")[0] for line in lines}, standard
+
+
+def test_every_test_cited_on_identification_exists():
+    cited = [
+        (path, name)
+        for lines in _rules().values()
+        for path, name in re.findall(r"`(tests/\S+?)::(\w+)`", "\n".join(lines))
+    ]
+    assert len(cited) > 50
+    for path, name in cited:
+        assert re.search(rf"^def {name}\(", (DOCS.parent / path).read_text(), re.MULTILINE), (path, name)
+
+
+def test_every_function_cited_on_identification_exists():
+    cited = {one for lines in _rules().values() for one in re.findall(r"`([a-z_]+)\.([A-Za-z_]\w*)`", "\n".join(lines))}
+    assert len(cited) > 30
+    for module, name in sorted(cited):
+        places = [f"mespieces.{folder}{module}" for folder in ("domain.", "gateways.", "views.office.", "views.", "")]
+        found = next(place for place in places if importlib.util.find_spec(place))
+        assert hasattr(importlib.import_module(found), name), (module, name)
+
+
+def test_a_rule_called_met_says_by_what():
+    for lines in _rules().values():
+        for line in lines:
+            rule, _, state, where = line.split(" | ", 3)
+            if state == "met" and "above" not in where and "nothing to call" not in where:
+                assert re.search(r"`\w+\.\w+`|`tests/", where), rule
