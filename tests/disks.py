@@ -52,7 +52,7 @@ class Disk:
     def remount(self, option: str) -> None:
         """Make it read-only (`ro`) or not (`rw`); what is being written is waited for."""
         for _ in range(100):
-            command = self.on("mount", "-o", f"remount,{option}", str(self.path))
+            command = self.on("mount", "-o", f"remount,bind,{option}", str(self.path))
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if not done.returncode:
                 return
