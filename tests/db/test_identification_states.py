@@ -453,6 +453,13 @@ class Recipients(Machine):
             if self.now - visit.seen >= timedelta(seconds=30):
                 visit.seen = self.now
 
+    @rule(visit=visits)
+    def somebody_reads_on_and_on(self, visit):
+        for _ in range(5):
+            self.gateways.clock.advance(timedelta(minutes=14))
+            self.somebody_reads(visit)
+            self.sessions_live_as_long_as_they_should()
+
     @rule(visit=consumes(visits))
     def somebody_signs_out(self, visit):
         session = sessions.of_recipient(self.gateways, visit.token)
@@ -600,11 +607,14 @@ class Members(Machine):
         for _ in range(6):
             self.a_code_is_typed(attempt, 0, wrong=True)
 
-    @rule()
-    def somebody_who_knows_the_password_stands_one_before_the_limit(self):
+    @rule(attempt=sign_ins)
+    def twenty_five_wrong_codes_a_day_are_enough(self, attempt):
+        self.a_code_is_typed(attempt, 0, wrong=True)
         with write():
             Throttle.update(failures=24).where(Throttle.key.startswith("member-code:")).execute()
         self.day.failures = 24 if self.day.since else 0
+        for _ in range(2):
+            self.a_code_is_typed(attempt, 0, wrong=True)
 
     @rule(visit=visits)
     def somebody_works(self, visit):
