@@ -7,7 +7,7 @@ log, size and root, so that the head leaves the building.
 from collections.abc import Callable
 from email.message import EmailMessage
 
-from mespieces.domain import checkpoints, codes, one_time_codes
+from mespieces.domain import checkpoints, codes, member_notices, one_time_codes
 from mespieces.gateways import Gateways, mail
 from mespieces.models import Access, Deposit, Message
 
@@ -110,4 +110,5 @@ _WRITERS: dict[str, Callable[[Gateways, Message], Text | None]] = {
     "corruption": _corruption,
     "failures": _failures,
     "way_changed": _way_changed,
+    **member_notices.WRITERS,
 }

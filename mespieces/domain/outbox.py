@@ -10,9 +10,11 @@ from mespieces import models
 from mespieces.errors import Refusal
 from mespieces.gateways import Gateways
 from mespieces.gateways.mail import MailDeferred
-from mespieces.models import Document, Message, Office, Recipient, SignIn
+from mespieces.models import Document, Member, Message, Office, Recipient, SignIn
 
-KINDS = frozenset({"code", "corruption", "failures", "way_changed"})
+KINDS = frozenset({"code", "corruption", "failures", "way_changed"}) | {
+    "invitation", "password_changed", "recovery_used", "totp_changed",
+}  # fmt: skip
 """Every kind of mail; `notices.py` writes each."""
 
 Compose = Callable[[Gateways, Message], EmailMessage | None]
@@ -31,6 +33,7 @@ def queue(
     recipient: Recipient | None = None,
     sign_in: SignIn | None = None,
     document: Document | None = None,
+    member: Member | None = None,
     to: str = "",
 ) -> Message:
     """Have a mail of that kind sent, inside the caller's transaction; ring the bell for `mail` after it.
@@ -46,6 +49,7 @@ def queue(
         recipient=recipient,
         sign_in=sign_in,
         document=document,
+        member=member,
         address=to,
         created_at=now,
         due_at=now,

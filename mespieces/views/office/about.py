@@ -20,7 +20,7 @@ def home() -> BaseResponse:
 @door.bp.get("/membres")
 def list_members() -> str:
     """Who works here, and with what role."""
-    return render_template("office/members.html", members=offices.members(current.member().office))
+    return render_template("office/members.html", members=offices.present(current.member().office))
 
 
 @door.bp.get("/journal")
