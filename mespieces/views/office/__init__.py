@@ -1,6 +1,18 @@
 """For offices: signing in, the list of deposits, a deposit from its first document to its story."""
 
-from mespieces.views.office import about, drafts, filed, signing_in
-from mespieces.views.office.door import bp, guard
+from mespieces.views.office import about, account, drafts, filed, invited, proving, signing_in, team
+from mespieces.views.office.door import ProofNeeded, bp, guard
 
-__all__ = ["about", "bp", "drafts", "filed", "guard", "signing_in"]
+__all__ = [
+    "ProofNeeded",
+    "about",
+    "account",
+    "bp",
+    "drafts",
+    "filed",
+    "guard",
+    "invited",
+    "proving",
+    "signing_in",
+    "team",
+]
