@@ -128,7 +128,8 @@ def confirm(
     A recovery code, where one is given, is taken instead. Raises `SignInOver`, `RecoveryMistyped`.
     """
     sign_in = find(gateways, token)
-    given = second_steps.read(sign_in.member, typed, recovery)
+    # Who enrols proves the application itself: a recovery code would leave it unproven.
+    given = second_steps.read(sign_in.member, typed, "" if sign_in.sealed_key else recovery)
     with models.write():
         member = locked(sign_in.member)
         row = models.locked(SignIn.select().where(SignIn.id == sign_in.id, SignIn.closed_at.is_null())).first()

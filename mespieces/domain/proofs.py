@@ -32,14 +32,14 @@ def renew(
     1. A wrong code counts for the day as at sign-in; the fifth ends the session.
     2. A right one makes the proof fresh, under a new token: the one before opens nothing any more.
 
-    Failures are returned, so that they are remembered. Raises `RecoveryMistyped`.
+    Failures are returned, so that they are remembered. Raises `RecoveryMistyped`, `SignInOver`.
     """
     typed = second_steps.read(session.member, code, recovery)
     with models.write():
         member = members.locked(session.member)
         row = models.locked(Session.select().where(Session.id == session.id, Session.ended_at.is_null())).first()
         if row is None or member.left_at or not member.totp_key:
-            return ProofOver()
+            raise members.SignInOver
         now = gateways.clock.now()
         if second_steps.exhausted(member, now):
             return members.Delayed(retry_after=3600)
