@@ -15,6 +15,7 @@ from mespieces.domain import (
     notices,
     offices,
     outbox,
+    passwords,
     proofs,
     recovery_codes,
     second_steps,
@@ -322,3 +323,29 @@ def test_a_member_ends_their_own_sessions_and_nobody_elses(gateways, clerk):
 def test_a_session_remembers_its_browser_in_two_words_only(gateways, clerk):
     assert clerk.session().agent == "Navigateur inconnu"
     assert {row.agent for row in Session.select()} == {"Navigateur inconnu"}
+
+
+# At the same time
+
+
+@pytest.fixture
+def reset_meanwhile(clerk, monkeypatch):
+    """Have the member's password replaced by somebody else while the one typed is being compared."""
+    real = passwords.matches
+
+    def compared(secret, stored):
+        right = real(secret, stored)
+        Member.update(password_hash=passwords.stretch(OTHER), totp_key=None, totp_enrolled_at=None).execute()
+        return right
+
+    monkeypatch.setattr(passwords, "matches", compared)
+
+
+def test_a_password_replaced_while_it_is_compared_opens_no_sign_in(gateways, clerk, reset_meanwhile):
+    assert isinstance(clerk.begin(), members.Wrong)
+
+
+def test_a_password_replaced_while_it_is_compared_changes_nothing_more(gateways, clerk, reset_meanwhile):
+    typed = (make.PASSWORD, "encore un autre 55 mots", "encore un autre 55 mots")
+
+    assert isinstance(accounts.change_password(gateways, clerk.session(), *typed, make.TRACE), accounts.PasswordWrong)
