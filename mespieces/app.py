@@ -192,6 +192,10 @@ def _set_error_pages(app: Flask) -> None:
             current.take(response, cookie)
         return response
 
+    @app.errorhandler(office.ProofNeeded)
+    def ask_again(needed: office.ProofNeeded) -> BaseResponse:
+        return redirect(url_for("office.prove", vers=needed.page), 303)
+
     @app.errorhandler(errors.Refusal)
     def refuse(error: errors.Refusal) -> Response:
         status = next(STATUS[family] for family in type(error).__mro__ if family in STATUS)

@@ -133,9 +133,9 @@ class Member(Row):
 
     office = pw.ForeignKeyField(Office, backref="members", on_delete="RESTRICT")
     name = pw.TextField()
-    email = pw.TextField(unique=True)
+    email = pw.TextField(unique=True)  # among those who have not left
     role = pw.TextField()
-    password_hash = pw.TextField()
+    password_hash = pw.TextField(null=True)
     totp_key = pw.BlobField(null=True)
     totp_enrolled_at = instant(null=True)
     totp_last_step = pw.BigIntegerField(default=0)
@@ -144,6 +144,24 @@ class Member(Row):
 
     def __str__(self) -> str:
         return str(self.name)
+
+
+class Invitation(Row):
+    """A member invited to choose a password: the latest counts, and its row goes once used, replaced or too old."""
+
+    member = pw.ForeignKeyField(Member, unique=True, backref="invitations", on_delete="CASCADE")
+    token_hash = pw.TextField(unique=True)
+    sealed_token = pw.BlobField()
+    created_at = instant()
+
+
+class RecoveryCode(Row):
+    """A code that replaces, once, the member's lost application."""
+
+    member = pw.ForeignKeyField(Member, backref="recovery_codes", on_delete="CASCADE")
+    code_hash = pw.TextField()
+    drawn_at = instant()
+    used_at = instant(null=True)
 
 
 class Deposit(Row):
@@ -286,8 +304,10 @@ class Session(Row):
     access = pw.ForeignKeyField(Access, null=True, backref="sessions", on_delete="CASCADE")
     member = pw.ForeignKeyField(Member, null=True, backref="sessions", on_delete="CASCADE")
     way = pw.TextField()
+    agent = pw.TextField(default="")
     created_at = instant()
     seen_at = instant()
+    proved_at = instant()
     ended_at = instant(null=True)
 
 
@@ -423,8 +443,9 @@ class Fact(Model):
 
 
 TABLES: tuple[type[Model], ...] = (
-    Office, Member, Deposit, Document, Recipient, Signification, Access, CodeKey, SignIn, Session, Throttle,
-    Consultation, Delivery, JournalLog, JournalRecord, JournalPayload, JournalSubtree, JournalCheckpoint, Message, Fact,
+    Office, Member, Invitation, RecoveryCode, Deposit, Document, Recipient, Signification, Access, CodeKey,
+    SignIn, Session, Throttle, Consultation, Delivery, JournalLog, JournalRecord, JournalPayload, JournalSubtree,
+    JournalCheckpoint, Message, Fact,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from mespieces.domain import (
     consultations,
     documents,
     drafts,
+    invitations,
     journal,
     notices,
     outbox,
@@ -126,6 +127,7 @@ class Worker:
     def _sweep(self) -> None:
         consultations.sweep(self._runtime.gateways)
         outbox.sweep(self._runtime.gateways)
+        invitations.sweep(self._runtime.gateways)
         retention.sweep(self._runtime.gateways)
         drafts.drop_old(self._runtime.gateways)
         retention.sweep_orphans(self._runtime.gateways)

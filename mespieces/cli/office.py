@@ -40,7 +40,7 @@ def list_offices(*, as_json: bool) -> None:
     """Montre les études."""
     with console.opened():
         rows = [
-            {"id": row.id, "name": row.name, "email": row.email, "members": len(offices.members(row))}
+            {"id": row.id, "name": row.name, "email": row.email, "members": len(offices.present(row))}
             for row in offices.everyone()
         ]
     words = "\n".join(f"{row['id']}  {row['name']} ({row['members']} membres)" for row in rows)

@@ -10,6 +10,7 @@ from mespieces.errors import Invalid
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 REFERENCE_LENGTH = 8
 SECRET_LENGTH = 20  # 19 random characters: 95 bits
+RECOVERY_LENGTH = 12  # 11 random characters: 55 bits
 
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
 _READ_AS = str.maketrans({"O": "0", "I": "1", "L": "1"})
@@ -28,6 +29,13 @@ class SecretMistyped(Invalid):
 
     field = "secret"
     message = "Il y a une faute de frappe dans le code d’accès : vérifiez les quatre groupes de cinq caractères."
+
+
+class RecoveryMistyped(Invalid):
+    """The recovery code's check character does not fit: a typing error, nothing was spent."""
+
+    field = "recovery"
+    message = "Il y a une faute de frappe dans ce code de secours : vérifiez les trois groupes de quatre caractères."
 
 
 def check_character(payload: str) -> str:
@@ -49,6 +57,11 @@ def draw_secret() -> str:
     return _draw(SECRET_LENGTH)
 
 
+def draw_recovery() -> str:
+    """Return a fresh recovery code of 12 characters, 55 bits from the system's generator."""
+    return _draw(RECOVERY_LENGTH)
+
+
 def read_reference(typed: str) -> str:
     """Return the 8 characters meant by `typed`. Raises `ReferenceMistyped`."""
     meant = _normalise(typed)
@@ -65,9 +78,17 @@ def read_secret(typed: str) -> str:
     return meant
 
 
+def read_recovery(typed: str) -> str:
+    """Return the 12 characters meant by `typed`. Raises `RecoveryMistyped`."""
+    meant = _normalise(typed)
+    if not _well_formed(meant, RECOVERY_LENGTH):
+        raise RecoveryMistyped
+    return meant
+
+
 def show(code: str) -> str:
-    """Return `code` in the groups it is printed in: 4-4 for a reference, 5-5-5-5 for a secret."""
-    size = 4 if len(code) == REFERENCE_LENGTH else 5
+    """Return `code` in the groups it is printed in: 4-4 for a reference, 4-4-4 to recover, 5-5-5-5 for a secret."""
+    size = 5 if len(code) == SECRET_LENGTH else 4
     return "-".join(code[start : start + size] for start in range(0, len(code), size))
 
 

@@ -7,7 +7,7 @@ log, size and root, so that the head leaves the building.
 from collections.abc import Callable
 from email.message import EmailMessage
 
-from mespieces.domain import checkpoints, codes, french, one_time_codes, outbox
+from mespieces.domain import checkpoints, codes, french, member_notices, one_time_codes, outbox
 from mespieces.gateways import Gateways, mail
 from mespieces.models import Access, Deposit, Message, Recipient
 
@@ -180,5 +180,6 @@ _WRITERS: dict[str, Callable[[Gateways, Message], Text | None]] = {
     "replaced": _replaced,
     "undelivered": _undelivered,
     "way_changed": _way_changed,
+    **member_notices.WRITERS,
     "withdrawn": _withdrawn,
 }

@@ -7,7 +7,7 @@ import peewee as pw
 from zxcvbn import zxcvbn
 
 from mespieces import models
-from mespieces.domain import calendar, journal, passwords, text
+from mespieces.domain import calendar, journal, members, passwords, text
 from mespieces.errors import Invalid, NotFound, Refused
 from mespieces.gateways import Gateways
 from mespieces.models import Deposit, Member, Office
@@ -40,9 +40,10 @@ class PasswordWeak(Invalid):
     message = "Ce mot de passe serait deviné : il faut au moins 12 caractères, par exemple quatre mots sans rapport."
 
 
-class EmailTaken(Refused):
-    """Another member signs in with this address."""
+class EmailTaken(Invalid):
+    """Another member signs in with this address; one who left no longer does."""
 
+    field = "email"
     message = "L’adresse {email} est déjà celle d’un membre."
 
 
@@ -134,40 +135,51 @@ def add_member(
     gateways: Gateways, office: Office, *, name: str, email: str, role: str, password: str, by: journal.Author
 ) -> Member:
     """Add a member who will enrol their one-time codes at first sign-in. Raises `Invalid`, `EmailTaken`."""
+    facts = read_member(name, email, role)
+    check_password(password, facts["name"], facts["email"], office.name)
+    stretched = passwords.stretch(text.storable(password))
+    with models.write():
+        member = create_member(gateways, office, facts, password_hash=stretched)
+        detail = {"name": member.name, "role": member.role}
+        journal.append(gateways, "member.added", author=by, member=member, detail=detail)
+    return member
+
+
+def read_member(name: str, email: str, role: str) -> dict[str, str]:
+    """Return who is to be a member. Raises `Invalid` naming the field at fault."""
     if role not in ROLES:
         raise RoleUnknown
-    facts = {"name": text.line(name, "name"), "email": text.email(email).lower(), "role": role}
-    check_password(password, facts["name"], facts["email"], office.name)
-    stretched = passwords.stretch(password)
-    with models.write():
-        if Member.select().where(Member.email == facts["email"]).exists():
-            raise EmailTaken(email=facts["email"])
-        member = Member.create(office=office, **facts, password_hash=stretched, created_at=gateways.clock.now())
-        journal.append(gateways, "member.added", author=by, member=member, detail={"name": member.name, "role": role})
-    return member
+    return {"name": text.line(name, "name"), "email": text.email(email).lower(), "role": role}
+
+
+def create_member(
+    gateways: Gateways, office: Office, facts: dict[str, str], *, password_hash: str | None = None
+) -> Member:
+    """Create the row of a member inside the caller's transaction. Raises `EmailTaken`."""
+    taken = EmailTaken(email=facts["email"])
+    if Member.select().where(Member.email == facts["email"], Member.left_at.is_null()).exists():
+        raise taken
+    try:
+        return Member.create(office=office, **facts, password_hash=password_hash, created_at=gateways.clock.now())
+    except pw.IntegrityError as error:  # added by somebody else since the look above
+        raise taken from error
 
 
 def reset_member(gateways: Gateways, email: str, password: str) -> Member:
     """Give a member a new password and have them enrol again; their sessions end. The operator's act."""
-    member = Member.get_or_none(Member.email == email.strip().lower())
+    member = Member.get_or_none(Member.email == email.strip().lower(), Member.left_at.is_null())
     if member is None:
         raise NotFound
     check_password(password, member.name, member.email, member.office.name)
-    stretched = passwords.stretch(password)
+    stretched = passwords.stretch(text.storable(password))
     with models.write():
-        now = gateways.clock.now()
+        row = members.locked(member)
         Member.update(password_hash=stretched, totp_key=None, totp_enrolled_at=None, totp_last_step=0).where(
-            Member.id == member.id
+            Member.id == row.id
         ).execute()
-        models.Session.update(ended_at=now).where(
-            models.Session.member == member, models.Session.ended_at.is_null()
-        ).execute()
-        models.SignIn.update(closed_at=now).where(
-            models.SignIn.member == member, models.SignIn.closed_at.is_null()
-        ).execute()
-        journal.append(
-            gateways, "member.changed", author=journal.OPERATOR, member=member, detail={"changed": ["password", "totp"]}
-        )
+        members.shut_out(row, gateways.clock.now())
+        detail = {"changed": ["password", "totp"]}
+        journal.append(gateways, "member.changed", author=journal.OPERATOR, member=row, detail=detail)
     return Member.get_by_id(member.id)
 
 
@@ -181,7 +193,7 @@ def check_password(password: str, *about: str) -> None:
         raise PasswordWeak
 
 
-def members(office: Office) -> list[Member]:
+def present(office: Office) -> list[Member]:
     """Return the office's present members by name."""
     return list(Member.select().where(Member.office == office, Member.left_at.is_null()).order_by(Member.name))
 

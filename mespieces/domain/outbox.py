@@ -17,12 +17,13 @@ from mespieces.domain import journal, throttle
 from mespieces.errors import Refusal, Unavailable
 from mespieces.gateways import Gateways
 from mespieces.gateways.mail import draw_id
-from mespieces.models import Document, Message, Office, Recipient, SignIn
+from mespieces.models import Document, Member, Message, Office, Recipient, SignIn
 
 log = logging.getLogger(__name__)
 
 KINDS = frozenset({
     "code", "corruption", "failures", "first_consultation", "replaced", "undelivered", "way_changed", "withdrawn",
+    "invitation", "password_changed", "recovery_used", "totp_changed",
 })  # fmt: skip
 """Every kind of mail; `notices.py` writes each."""
 
@@ -46,6 +47,7 @@ def queue(
     sign_in: SignIn | None = None,
     document: Document | None = None,
     about: Message | None = None,
+    member: Member | None = None,
     to: str = "",
     after: timedelta = NOW,
 ) -> Message:
@@ -65,6 +67,7 @@ def queue(
         sign_in=sign_in,
         document=document,
         about=about,
+        member=member,
         address=to,
         created_at=now,
         due_at=now + after,

@@ -13,11 +13,21 @@ CREATE TABLE office (
 
 CREATE TABLE member (
   id {uuid} PRIMARY KEY, office_id {uuid} NOT NULL REFERENCES office (id) ON DELETE RESTRICT,
-  name TEXT NOT NULL CHECK (name <> ''), email TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL CHECK (name <> ''), email TEXT NOT NULL,
   role TEXT NOT NULL CHECK (role IN ('administrateur', 'commissaire', 'clerc', 'auditeur')),
-  password_hash TEXT NOT NULL, totp_key {bytes}, totp_enrolled_at {instant}, totp_last_step {bigint} NOT NULL,
+  password_hash TEXT, totp_key {bytes}, totp_enrolled_at {instant}, totp_last_step {bigint} NOT NULL,
   created_at {instant} NOT NULL, left_at {instant});;
 CREATE INDEX member_office_id ON member (office_id);;
+CREATE UNIQUE INDEX member_email ON member (email) WHERE left_at IS NULL;;
+
+CREATE TABLE invitation (
+  id {uuid} PRIMARY KEY, member_id {uuid} NOT NULL UNIQUE REFERENCES member (id) ON DELETE CASCADE,
+  token_hash TEXT NOT NULL UNIQUE, sealed_token {bytes} NOT NULL, created_at {instant} NOT NULL);;
+
+CREATE TABLE recovery_code (
+  id {uuid} PRIMARY KEY, member_id {uuid} NOT NULL REFERENCES member (id) ON DELETE CASCADE,
+  code_hash TEXT NOT NULL, drawn_at {instant} NOT NULL, used_at {instant});;
+CREATE INDEX recovery_code_member_id ON recovery_code (member_id);;
 
 CREATE TABLE deposit (
   id {uuid} PRIMARY KEY, office_id {uuid} NOT NULL REFERENCES office (id) ON DELETE RESTRICT,
@@ -85,7 +95,8 @@ CREATE INDEX sign_in_member_id ON sign_in (member_id);;
 CREATE TABLE session (
   id {uuid} PRIMARY KEY, token_hash TEXT NOT NULL UNIQUE,
   access_id {uuid} REFERENCES access (id) ON DELETE CASCADE, member_id {uuid} REFERENCES member (id) ON DELETE CASCADE,
-  way TEXT NOT NULL, created_at {instant} NOT NULL, seen_at {instant} NOT NULL, ended_at {instant},
+  way TEXT NOT NULL, agent TEXT NOT NULL, created_at {instant} NOT NULL, seen_at {instant} NOT NULL,
+  proved_at {instant} NOT NULL, ended_at {instant},
   CHECK ((access_id IS NULL) <> (member_id IS NULL)));;
 CREATE INDEX session_access_id ON session (access_id);;
 CREATE INDEX session_member_id ON session (member_id);;

@@ -110,6 +110,27 @@ def _corrected(before: dict[str, Any], after: dict[str, Any]) -> str:
     return f"« {former} » corrigé en « {name} »" if former != name else f"Destinataire {name} corrigé"
 
 
+def _member_changed(who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
+    name, before, after = (detail.get(key) or "" for key in ("name", "from", "to"))
+    told = {
+        "invitation": "Nouvelle invitation envoyée à un membre",
+        "role": f"{who} a changé le rôle de {name} : {offices.ROLES.get(before, '')}, puis {offices.ROLES.get(after, '')}",
+        "belonging": f"{name} n’est plus membre de l’étude (par {who})",
+        "recovery_codes": f"{who} a tiré de nouveaux codes de secours",
+        "password": f"Mot de passe de {who} changé",
+        "totp": f"Application de codes de {who} changée",
+    }
+    changed = detail.get("changed") or [""]
+    return (
+        told.get(changed[0], "") if len(changed) == 1 or detail.get("invitation") else "Accès d’un membre réinitialisé"
+    )
+
+
+def _signed_in(who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
+    spare = f" par un code de secours, il en reste {detail.get('left')}" if detail.get("recovery") else ""
+    return f"{'Nouvelle preuve donnée par' if detail.get('again') else 'Connexion de'} {who}{spare}"
+
+
 _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "deposit.created": lambda who, what, d: (
         f"Brouillon ouvert par {who}{', en remplacement d’un dépôt retiré' if d.get('replaces') else ''}"
@@ -148,9 +169,9 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     ),
     "office.added": lambda who, what, d: f"Étude ouverte : {d.get('name', '')}",
     "member.added": lambda who, what, d: f"Membre ajouté : {d.get('name', '')}",
-    "member.changed": lambda who, what, d: "Accès d’un membre réinitialisé",
-    "member.signed_in": lambda who, what, d: f"Connexion de {who}",
-    "member.refused": lambda who, what, d: f"Connexion refusée pour {who}",
+    "member.changed": _member_changed,
+    "member.signed_in": _signed_in,
+    "member.refused": lambda who, what, d: f"{'Preuve' if d.get('again') else 'Connexion'} refusée pour {who}",
     "journal.read": lambda who, what, d: f"{who} a lu le journal",
 }
 

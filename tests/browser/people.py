@@ -86,6 +86,17 @@ class Service:
             time.sleep(0.1)
         return email.message_from_bytes(mails[-1].read_bytes(), policy=email.policy.default).get_content()
 
+    def mailed_saying(self, words: str) -> str:
+        """Return the text of a mail in the folder of mails that says `words`, once it is there."""
+        until = time.monotonic() + 15
+        while True:
+            for path in (self.folder / "mail").glob("*.eml"):
+                text = email.message_from_bytes(path.read_bytes(), policy=email.policy.default).get_content()
+                if words in text:
+                    return text
+            assert time.monotonic() < until, words
+            time.sleep(0.1)
+
     def _environment(self) -> dict[str, str]:
         others = {name: value for name, value in os.environ.items() if not name.startswith("MESPIECES_")}
         own = {"MESPIECES_DATA": str(self.folder), "MESPIECES_PUBLIC_URL": self.url, "PYTHONPATH": str(ROOT)}

@@ -113,6 +113,9 @@ def sign_in(clerk: Person, password: str) -> None:
     assert people.painted(page, "img.qr")[0] > 0
     clerk.fill(code=people.application(page).now())
     clerk.submit("Se connecter")
+    clerk.submit("Afficher dix codes de secours")
+    expect(page.locator("main .secret")).to_have_count(10)
+    clerk.follow("Je les ai notés")
     assert clerk.path() == "/etude/depots"
     expect(page.locator("main")).to_contain_text("Aucun dépôt encore")
 

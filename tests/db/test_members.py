@@ -208,7 +208,7 @@ def test_a_member_needs_an_address_of_their_own_a_role_and_a_good_password(gatew
         with pytest.raises(Invalid):
             add(**facts)
     assert add().role == "clerc"
-    assert [one.name for one in offices.members(member.office)] == ["Camille Marchand", "Dominique"]
+    assert [one.name for one in offices.present(member.office)] == ["Camille Marchand", "Dominique"]
 
 
 def test_an_office_is_found_by_its_name_whatever_the_case(gateways):

@@ -28,6 +28,10 @@ def _office(status, *, neighbour=404, auditor=404):
     return _all(OFFICE_DOOR) | {"member": status, "neighbour": neighbour, "auditor": auditor}
 
 
+def _own(status):
+    return _office(status, neighbour=status, auditor=status)
+
+
 EXPECTED = {
     # Everyone. A sign-in that nobody began is over.
     "GET /static/<path:filename>": _all(200),
@@ -49,6 +53,8 @@ EXPECTED = {
     "GET /etude/connexion/code": _all(410),
     "POST /etude/connexion/code": _all(410),
     "GET /etude/connexion/application.svg": _all(410),
+    "GET /etude/invitation/<token>": _all(410),
+    "POST /etude/invitation/<token>": _all(410),
     "GET /audit": _all(200),
     "GET /audit/head": _all(200),
     "GET /audit/checkpoint": _all(404),  # none is signed yet
@@ -70,6 +76,23 @@ EXPECTED = {
     "GET /etude/depots/nouveau": _office(200, neighbour=200),
     "POST /etude/depots/nouveau": _office(422, neighbour=422),
     "GET /etude/membres": _office(200, neighbour=200),
+    "POST /etude/membres": _office(404),  # administrators only, as what follows
+    "GET /etude/membres/<uuid:member_id>": _office(404),
+    "POST /etude/membres/<uuid:member_id>/invitation": _office(404),
+    "POST /etude/membres/<uuid:member_id>/role": _office(404),
+    "POST /etude/membres/<uuid:member_id>/depart": _office(404),
+    "GET /etude/compte": _own(200),
+    "POST /etude/compte/mot-de-passe": _own(422),
+    "POST /etude/compte/sessions/<uuid:session_id>/terminer": _own(404),  # the session is of nobody
+    "POST /etude/compte/sessions/terminer": _own("/etude/compte"),
+    "GET /etude/compte/secours": _own(200),
+    "POST /etude/compte/secours": _own(200),
+    "GET /etude/compte/application": _own(200),
+    "POST /etude/compte/application": _own(422),
+    "GET /etude/compte/application/code": _own(410),
+    "POST /etude/compte/application/code": _own(410),
+    "GET /etude/preuve": _own(200),
+    "POST /etude/preuve": _own(410),  # no application is enrolled
     "GET /etude/journal": _office(200, neighbour=200, auditor=200),
     "POST /etude/deconnexion": _office(OFFICE_DOOR, neighbour=OFFICE_DOOR, auditor=OFFICE_DOOR),
     # Offices: a filed deposit
@@ -159,9 +182,9 @@ def _inside(deposit):
 def _address(rule, deposit, document, recipient):
     values = {
         "filename": "look.css", "size": 1, "number": 1, "page": 1, "deposit_id": deposit.id,
-        "document_id": document, "recipient_id": recipient,
+        "document_id": document, "recipient_id": recipient, "member_id": uuid4(), "session_id": uuid4(),
     }  # fmt: skip
-    path = rule
+    path = rule.replace("<token>", "inconnu")
     for name, value in values.items():
         for kind in ("path", "int", "uuid"):
             path = path.replace(f"<{kind}:{name}>", str(value))
@@ -204,6 +227,8 @@ def test_each_address_answers_each_caller_as_the_table_states(site, world):
                 "document.consulted",
                 "document.delivered",
                 "journal.read",
+                "member.changed",  # their own recovery codes, and a password refused
+                "member.refused",
             }
 
 

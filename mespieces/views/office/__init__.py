@@ -1,6 +1,20 @@
 """For offices: signing in, the list of deposits, a deposit from its first document to its story."""
 
-from mespieces.views.office import about, changes, drafts, filed, proofs, signing_in
-from mespieces.views.office.door import bp, guard
+from mespieces.views.office import about, account, changes, drafts, filed, invited, proofs, proving, signing_in, team
+from mespieces.views.office.door import ProofNeeded, bp, guard
 
-__all__ = ["about", "bp", "changes", "drafts", "filed", "guard", "proofs", "signing_in"]
+__all__ = [
+    "ProofNeeded",
+    "about",
+    "account",
+    "bp",
+    "changes",
+    "drafts",
+    "filed",
+    "guard",
+    "invited",
+    "proofs",
+    "proving",
+    "signing_in",
+    "team",
+]

@@ -1,4 +1,4 @@
-"""The office itself: its members, its journal."""
+"""The office itself: where its members begin, and its journal."""
 
 from flask import Response, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
@@ -15,12 +15,6 @@ from mespieces.views.office import door
 def home() -> BaseResponse:
     """Lead to where the member works."""
     return door.to(".list_deposits" if current.member().role in offices.DEPOSITORS else ".read_journal")
-
-
-@door.bp.get("/membres")
-def list_members() -> str:
-    """Who works here, and with what role."""
-    return render_template("office/members.html", members=offices.members(current.member().office))
 
 
 @door.bp.get("/journal")

@@ -3,14 +3,16 @@
 import ipaddress
 import sys
 from datetime import date
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from flask import Blueprint, Response, g, redirect, request, url_for
+from flask import Blueprint, Response, current_app, g, redirect, request, url_for
 from flask_login import current_user
 
 from mespieces.domain import (
     deposits,
     offices,
+    proofs,
     recipients,
     sessions,
 )
@@ -21,10 +23,39 @@ from mespieces.views import current
 
 bp = Blueprint("office", __name__, url_prefix="/etude")
 
-OPEN = frozenset({"office.sign_in", "office.begin", "office.code", "office.confirm", "office.application"})
+OPEN = frozenset({
+    "office.sign_in", "office.begin", "office.code", "office.confirm", "office.application",
+    "office.invitation", "office.accept",
+})  # fmt: skip
 """Endpoints that nobody needs to be signed in for."""
 
-FOR_AUDITORS = frozenset({"office.read_journal", "office.leave", "office.home"})
+OWN = frozenset({
+    "office.account", "office.change_password", "office.end_session", "office.end_other_sessions",
+    "office.recovery", "office.draw_recovery", "office.new_application", "office.begin_application",
+    "office.show_application", "office.confirm_application", "office.prove", "office.proven",
+    "office.leave", "office.home",
+})  # fmt: skip
+"""Endpoints that are anybody's own, whatever their role."""
+
+FOR_AUDITORS = OWN | {"office.read_journal"}
+
+FOR_ADMINISTRATORS = frozenset({
+    "office.invite", "office.show_member", "office.invite_again", "office.change_role", "office.end_membership",
+})  # fmt: skip
+
+SENSITIVE = {
+    "office.print_sheet": "office.person",
+    "office.tell_code": "office.person",
+    "office.reset_way": "office.person",
+    "office.withdraw": "office.show",
+    "office.invite": "office.list_members",
+    "office.invite_again": "office.show_member",
+    "office.change_role": "office.show_member",
+    "office.end_membership": "office.show_member",
+    "office.draw_recovery": "office.recovery",
+    "office.begin_application": "office.new_application",
+}
+"""What asks for a proof of the last ten minutes, and the page it is asked from, which the proof leads back to."""
 
 
 class NotYourRole(NotFound):
@@ -33,8 +64,22 @@ class NotYourRole(NotFound):
     message = "Votre rôle ne donne accès qu’au journal."
 
 
+class NotAdministrator(NotFound):
+    """Members are the administrators' business."""
+
+    message = "Seul un administrateur de l’étude peut inviter un membre, changer son rôle ou mettre fin à son accès."
+
+
+class ProofNeeded(Exception):  # noqa: N818 — a state, like the refusals
+    """The last proof is too old; the member is asked for a code, then led back to `page`."""
+
+    def __init__(self, page: str) -> None:
+        self.page = page
+        super().__init__(page)
+
+
 def guard() -> None:
-    """Let in the office's networks, members signed in, and each role where it works."""
+    """Let in the office's networks, members signed in, each role where it works, and what is sensitive after a proof."""
     if not _near(request.remote_addr or ""):
         raise NotFound
     if request.endpoint in OPEN:
@@ -43,6 +88,10 @@ def guard() -> None:
     sessions.touch(current.gateways(), current_user.session)
     if member.role not in offices.DEPOSITORS and request.endpoint not in FOR_AUDITORS:
         raise NotYourRole
+    if member.role != "administrateur" and request.endpoint in FOR_ADMINISTRATORS:
+        raise NotAdministrator
+    if request.endpoint in SENSITIVE and not proofs.recent(current_user.session, current.gateways().clock.now()):
+        raise ProofNeeded(_asked_from(SENSITIVE[request.endpoint]))
     if request.endpoint == "office.add_documents":
         _open_door((request.view_args or {})["deposit_id"])
 
@@ -54,6 +103,24 @@ def everywhere() -> dict[str, object]:
         return {}
     member = current.member()
     return {"member": member, "office": member.office}
+
+
+def inside(path: str) -> str:
+    """Return `path` if it leads to a page of the office, else the office's first page: a proof leads nowhere else."""
+    home = url_for("office.home")
+    try:
+        parts = urlsplit(path)
+    except ValueError:  # a bracket
+        return home
+    elsewhere = parts.scheme or parts.netloc or "\\" in path or not path.isprintable()
+    return path if not elsewhere and (parts.path == home or parts.path.startswith(home + "/")) else home
+
+
+def _asked_from(endpoint: str) -> str:
+    """Return the address of the page that holds the form sent."""
+    given = request.view_args or {}
+    expected = current_app.url_map.is_endpoint_expecting
+    return url_for(endpoint, **{name: value for name, value in given.items() if expected(endpoint, name)})
 
 
 def _near(address: str) -> bool:

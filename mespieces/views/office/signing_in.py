@@ -8,7 +8,7 @@ from mespieces.domain import (
     members,
     sessions,
 )
-from mespieces.errors import NotFound
+from mespieces.errors import Invalid, NotFound
 from mespieces.views import current
 from mespieces.views.office import door
 from mespieces.views.sign_in import qr
@@ -41,15 +41,23 @@ def code() -> str:
 
 @door.bp.post("/connexion/code")
 def confirm() -> BaseResponse | tuple[str, int]:
-    """Check the application's code and open the session."""
-    found = members.confirm(current.gateways(), _token(), request.form.get("code", ""), current.trace())
+    """Check the application's code, or a recovery code, and open the session; who has just enrolled gets theirs."""
+    enrolling = members.find(current.gateways(), _token()).sealed_key is not None
+    typed = request.form
+    try:
+        found = members.confirm(
+            current.gateways(), _token(), typed.get("code", ""), current.trace(), recovery=typed.get("recovery", "")
+        )
+    except Invalid as error:
+        return _code(errors={error.field: str(error)}), 422
     if isinstance(found, members.Delayed):
         raise found
     if isinstance(found, members.CodeWrong):
         if not found.details["left"]:
             raise members.SignInOver
-        return _code(error=str(found)), 422
-    return current.take(current.give(door.to(".home"), current.OFFICE, found), current.OFFICE_SIGN_IN)
+        return _code(errors={found.field: str(found)}), 422
+    entered = door.to(".recovery" if enrolling else ".home")
+    return current.take(current.give(entered, current.OFFICE, found), current.OFFICE_SIGN_IN)
 
 
 @door.bp.get("/connexion/application.svg")
@@ -72,6 +80,7 @@ def _token() -> str:
     return request.cookies.get(current.OFFICE_SIGN_IN, "")
 
 
-def _code(error: str = "") -> str:
+def _code(errors: dict[str, str] | None = None) -> str:
     sign_in = members.find(current.gateways(), _token())
-    return render_template("office/code.html", error=error, enrolment=members.enrolment(current.gateways(), sign_in))
+    enrolment = members.enrolment(current.gateways(), sign_in)
+    return render_template("office/code.html", errors=errors or {}, enrolment=enrolment)

@@ -1,0 +1,77 @@
+"""A member's second step: the code of their application, or a recovery code; counted for the day wherever it is asked."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mespieces.domain import recovery_codes, text, throttle, totp
+from mespieces.errors import Invalid
+from mespieces.gateways import Gateways
+from mespieces.models import Member, RecoveryCode
+
+TRIES = 5
+
+
+class CodeWrong(Invalid):
+    """Not the code of the member's application at this moment, or one already used."""
+
+    field = "code"
+    message = "Ce code n’est pas le bon, ou il a déjà servi : attendez le suivant. Essais restants : {left}."
+
+
+class RecoveryWrong(CodeWrong):
+    """Not one of the member's recovery codes, or one already used."""
+
+    field = "recovery"
+    message = "Ce code de secours n’est pas le bon, ou il a déjà servi : prenez-en un autre. Essais restants : {left}."
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What was typed: the digits of the application, or a recovery code and the row it was found to be."""
+
+    digits: str
+    recovery: bool
+    found: RecoveryCode | None
+
+
+def read(member: Member, code: str, recovery: str) -> Typed:
+    """Return what was typed, ready to be compared; outside any transaction, for it stretches. Raises `RecoveryMistyped`."""
+    if recovery.strip():
+        return Typed("", recovery=True, found=recovery_codes.find(member, text.storable(recovery)))
+    digits = "".join(character for character in text.storable(code) if character.isdigit() and character.isascii())
+    return Typed(digits, recovery=False, found=None)
+
+
+def exhausted(member: Member, now: datetime) -> int:
+    """Return how many seconds a member waits who gave too many wrong codes today, 0 when they may try."""
+    daily = _daily(member)
+    if throttle.count(daily, now, throttle.DAY) < throttle.CODE_LIMIT:
+        return 0
+    return throttle.resets(daily, now, throttle.DAY)
+
+
+def accept(gateways: Gateways, member: Member, typed: Typed, key: bytes, now: datetime) -> dict[str, Any] | None:
+    """Spend what was typed if it is right and say how, for the journal; None, and counted, when it is wrong.
+
+    Inside the transaction that locked the member: each step of time and each recovery code serves once.
+    """
+    if typed.recovery:
+        if recovery_codes.use(gateways, member, typed.found):
+            return {"recovery": True, "left": recovery_codes.left(member)}
+    else:
+        step = totp.matching_step(key, typed.digits, now, after=member.totp_last_step)
+        if step is not None:
+            Member.update(totp_last_step=step).where(Member.id == member.id).execute()
+            return {}
+    throttle.fail(_daily(member), now)
+    return None
+
+
+def wrong(typed: Typed, tries: int) -> CodeWrong:
+    """Return the refusal of what was typed, after that many tries."""
+    return (RecoveryWrong if typed.recovery else CodeWrong)(left=max(0, TRIES - tries))
+
+
+def _daily(member: Member) -> str:
+    return throttle.key("member-code", str(member.id))
