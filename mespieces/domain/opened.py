@@ -116,7 +116,8 @@ def outcomes(recipient: Recipient) -> dict[Any, list[str]]:
 
 def listed(openings: Sequence[Opening], first: Iterable[Opening]) -> list[Opening]:
     """Return the consultations to list one by one: all, or the first of each document and the newest."""
-    kept = {opening.sequence for opening in first}
+    kept = {(opening.log, opening.sequence) for opening in first}
+    others = [opening for opening in openings if (opening.log, opening.sequence) not in kept]
     room = max(0, MOST_RECORDS - len(kept))
-    kept |= {opening.sequence for opening in openings[len(openings) - room :]} if room else set()
-    return [opening for opening in openings if opening.sequence in kept]
+    kept |= {(opening.log, opening.sequence) for opening in others[max(0, len(others) - room) :]}
+    return [opening for opening in openings if (opening.log, opening.sequence) in kept]

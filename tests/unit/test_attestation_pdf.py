@@ -1,0 +1,267 @@
+"""Attestations as PDFs: tagged, in French, complete, whatever their length and whatever stands in names."""
+
+import io
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
+
+import pikepdf
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mespieces.gateways import pdf
+
+ISSUED = datetime(2026, 11, 24, 10, 2, tzinfo=UTC)
+MOMENT = {
+    "paris": "24 novembre 2026 à 11 h 02 (heure de Paris)",
+    "short": "24 novembre 2026 à 11 h 02",
+    "utc": "2026-11-24 10:02:00 UTC",
+}
+LOG = "0123456789abcdef" * 2
+ENDLESS = "Société " + "x" * 292
+STRANGE = "Ñandú Ελλάς Жуков 👩‍👩‍👧 \u202eשלום مرحبا " * 8
+# Every plane, its private and unassigned corners included, but not the halves that no file holds.
+ANY = st.text(st.characters(exclude_categories=[]), max_size=60)
+
+
+def digest(number):
+    return " ".join([f"{number:08x}"] * 8)
+
+
+def document(number, title="Facture"):
+    return {"number": number, "title": title, "about": "2 pages · 184 Ko", "fingerprint": digest(number)}
+
+
+def case(**facts):
+    """Return what both attestations say."""
+    return {
+        "description": "Article 1411", "office": "SCP Lefèvre & Marchand", "creditor": "Au bon moulin",
+        "court": "Tribunal judiciaire de Nantes", "order_number": "2026-1187", "order_date": "4 novembre 2026",
+        "office_reference": "NTE-4821", "filed": MOMENT, "withdrawn": None, "issued": MOMENT,
+        "issued_at": MOMENT["paris"], "issued_for": "Camille Marchand",
+        "journal": {"log": LOG, "size": "12 345", "root": digest(0xABCD)},
+    } | facts  # fmt: skip
+
+
+def deposit(documents=4, recipients=2, name="Alexandre Payet", title="Facture", **facts):
+    people = [
+        {
+            "name": name,
+            "about": f"représentant : {name}",
+            "reference": f"K7QF-{number:04}",
+            "signified": "",
+            "manner": "",
+        }
+        for number in range(1, recipients + 1)
+    ]
+    return case(
+        title="Attestation de dépôt", reference="dossier NTE-4821", office_address="14 rue des Carmes",
+        filed_by="Camille Marchand", record={"log": LOG, "sequence": "8 211", "hash": digest(0xBEEF)}, state="filed",
+        available_until="24 mai 2028", motive="", deleted="", replaces="", total=f"{documents} pièces",
+        documents=[document(number, title) for number in range(1, documents + 1)], recipients=people,
+    ) | facts  # fmt: skip
+
+
+def consultation(opened=3, unopened=1, name="Alexandre Payet", title="Facture", **facts):
+    records = [
+        {"sequence": str(8300 + number), "number": number, "opened": MOMENT, "way": "feuillet", "hash": digest(number)}
+        for number in range(1, opened + 1)
+    ]
+    return case(
+        title="Attestation de consultation", reference="accès K7QF-3M9X", access="K7QF-3M9X", recipient=name,
+        representative="", ways=["code d’accès du feuillet, seul"], count=f"{opened} pièces sur {opened + unopened}",
+        opened=[
+            document(number, title) | {"first": MOMENT, "how": ["fichier envoyé en entier"]}
+            for number in range(1, opened + 1)
+        ],
+        unopened=[document(opened + number, title) for number in range(1, unopened + 1)],
+        records=records, unlisted="",
+    ) | facts  # fmt: skip
+
+
+def made(facts):
+    template = "deposit_attestation" if "filed_by" in facts else "consultation_attestation"
+    return pdf.compose(template, facts, issued_at=ISSUED)
+
+
+def words(content):
+    """Return the text as a reader copies it, without the breaks of lines."""
+    done = subprocess.run(["pdftotext", "-raw", "-", "-"], input=content, capture_output=True, check=True)
+    return " ".join(done.stdout.decode().replace("\u200b", "").split())
+
+
+needs_pdftotext = pytest.mark.skipif(not shutil.which("pdftotext"), reason="pdftotext (poppler-utils) is not installed")
+EXTREMES = {
+    "usual deposit": deposit(),
+    "usual consultation": consultation(),
+    "nothing consulted": consultation(0, 4, ways=[]),
+    "everything consulted": consultation(4, 0),
+    "long deposit": deposit(100, 300, ENDLESS, STRANGE),
+    "long consultation": consultation(100, 100, ENDLESS, STRANGE, representative=STRANGE, unlisted="3 autres"),
+    "withdrawn deposit": deposit(state="withdrawn", withdrawn=MOMENT, motive=STRANGE, replaces=ENDLESS),
+    "ended deposit": deposit(state="ended", deleted="toutes"),
+    "strange everywhere": deposit(creditor=STRANGE, court=ENDLESS, office=ENDLESS, order_number="9" * 60),
+}
+
+
+@pytest.mark.parametrize("facts", EXTREMES.values(), ids=EXTREMES)
+def test_an_attestation_can_be_read_aloud(facts):
+    with pikepdf.open(io.BytesIO(made(facts))) as opened:
+        assert opened.Root.MarkInfo.Marked
+        assert str(opened.Root.Lang).startswith("fr")
+        assert opened.Root.ViewerPreferences.DisplayDocTitle
+        assert str(opened.docinfo.Title) == facts["title"]
+        assert b"<pdfuaid:part>1</pdfuaid:part>" in opened.Root.Metadata.read_bytes()
+        kinds = [str(held.get("/S")) for held in opened.objects if isinstance(held, pikepdf.Dictionary)]
+        tables = 2 if "filed_by" in facts else 2 * bool(facts["opened"]) + bool(facts["unopened"])
+        assert kinds.count("/Table") == kinds.count("/THead") == tables
+        assert kinds.count("/H1") == 1
+        assert kinds.count("/TH") >= 3 * tables
+
+
+@needs_pdftotext
+def test_the_attestation_of_a_deposit_says_all_of_it():
+    text = words(made(deposit(100, 300)))
+
+    for said in (
+        "Attestation de dépôt", "provisoire", "SCP Lefèvre & Marchand, 14 rue des Carmes", "Au bon moulin",
+        "Tribunal judiciaire de Nantes", "n° 2026-1187 du 4 novembre 2026", "NTE-4821", "Camille Marchand",
+        "24 novembre 2026 à 11 h 02 (heure de Paris) (2026-11-24 10:02:00 UTC)", "24 mai 2028 inclus",
+        "La date est celle de l’horloge du service", "articles 2, 4 et 6 de l’arrêté du 24 février 2022",
+        "l’acte fait foi", f"enregistrement n° 8 211 (deposit.filed), d’empreinte {digest(0xBEEF)}",
+        f"journal {LOG} · 12 345 enregistrements racine {digest(0xABCD)}", "300 destinataires",
+    ):  # fmt: skip
+        assert said in text, said
+    for number in range(1, 101):
+        assert digest(number) in text
+    for number in range(1, 301):
+        assert f"K7QF-{number:04}" in text
+
+
+@needs_pdftotext
+def test_each_page_bears_its_number_the_reference_and_the_journal():
+    content = made(deposit(100, 300))
+    pages = subprocess.run(["pdftotext", "-raw", "-", "-"], input=content, capture_output=True, check=True)
+    pages = pages.stdout.decode().split("\f")[:-1]
+
+    assert len(pages) > 10
+    for number, page in enumerate(pages, start=1):
+        text = " ".join(page.split())
+        assert f"page {number} / {len(pages)}" in text
+        assert "dossier NTE-4821" in text
+        assert digest(0xABCD) in text
+    assert sum("Empreinte SHA-256" in page for page in pages) > 2  # the header of a table comes again
+    assert sum("Signification saisie" in page for page in pages) > 2
+
+
+@needs_pdftotext
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (
+            deposit(state="withdrawn", withdrawn=MOMENT, motive="Erreur de débiteur"),
+            "retiré par l’étude le 24 novembre",
+        ),
+        (deposit(state="withdrawn", withdrawn=MOMENT, motive="Erreur de débiteur"), "Motif : Erreur de débiteur."),
+        (deposit(state="ended"), "La mise à disposition est terminée"),
+        (deposit(replaces="le dépôt NTE-1"), "Remplace le dépôt NTE-1"),
+        (deposit(deleted="toutes les pièces"), "Suppression toutes les pièces"),
+        (consultation(0, 4), "aucune pièce n’a été consultée avec l’accès de Alexandre Payet"),
+        (consultation(0, 4, ways=[]), "Identification aucune à ce jour"),
+        (consultation(), "3 pièces sur 4 ont été consultées"),
+        (consultation(), "Consulter n’est ni payer, ni reconnaître la dette, ni former opposition"),
+        (consultation(), "l’acte fait foi"),
+        (consultation(), "La date est celle de l’horloge du service"),
+        (consultation(), f"8303 3 24 novembre 2026 à 11 h 02 2026-11-24 10:02:00 UTC · feuillet {digest(3)}"),
+        (consultation(withdrawn=MOMENT), "Retirées le 24 novembre 2026"),
+        (consultation(unlisted="3 autres"), "et les plus récentes, 3 autres."),
+    ],
+)
+def test_an_attestation_says_plainly_how_things_stand(facts, said):
+    assert said in words(made(facts))
+
+
+@needs_pdftotext
+def test_what_was_not_consulted_stands_apart():
+    text = words(made(consultation(3, 2)))
+    opened, unopened = text.split("Pièces non consultées à cette date")
+
+    assert digest(3) in opened
+    assert digest(4) not in opened
+    assert digest(5) in unopened
+    assert "Pièces non consultées" not in words(made(consultation(4, 0)))
+
+
+@needs_pdftotext
+def test_a_filed_deposit_is_said_neither_withdrawn_nor_ended():
+    text = words(made(deposit()))
+
+    for unsaid in ("retiré", "terminée", "Suppression", "Remplace", "ancien journal"):
+        assert unsaid not in text
+
+
+@needs_pdftotext
+def test_what_looks_like_markup_is_only_text_in_an_attestation():
+    name = '#panic("x") *gras* $a$ @a [x] ~ "é"'
+
+    assert name in words(made(deposit(name=name)))
+    assert name in words(made(consultation(title=name)))
+
+
+@needs_pdftotext
+def test_endless_names_are_written_in_full():
+    for facts in (deposit(3, 3, ENDLESS), consultation(name=ENDLESS)):
+        assert "x" * 292 in re.sub(r"\s", "", words(made(facts)))
+
+
+@needs_pdftotext
+def test_nothing_is_drawn_beyond_the_margins():
+    for facts in (
+        deposit(9, 9, ENDLESS, STRANGE),
+        EXTREMES["strange everywhere"],
+        consultation(9, 9, ENDLESS, STRANGE),
+    ):
+        done = subprocess.run(["pdftotext", "-bbox", "-", "-"], input=made(facts), capture_output=True, check=True)
+        right = [float(edge) for edge in re.findall(r'xMax="([\d.]+)"', done.stdout.decode())]
+        assert max(right) <= 595.28 - 19 / 25.4 * 72 + 0.5
+
+
+@settings(max_examples=25, deadline=None)
+@given(ANY, ANY, ANY)
+def test_no_character_stops_an_attestation(name, title, other):
+    for facts in (
+        deposit(2, 2, name, title, creditor=other, court=other, motive=other, state="withdrawn", withdrawn=MOMENT),
+        consultation(2, 1, name, title, representative=other, office=other, office_reference=other),
+    ):
+        assert made(facts).startswith(b"%PDF-1.7")
+
+
+def test_no_plane_of_unicode_stops_an_attestation():
+    every = "".join(
+        chr(plane << 16 | low) for plane in range(17) for low in (0x41, 0x1000, 0x6000, 0xD900, 0xFFFD, 0xFFFF)
+    )
+    alone = [deposit(1, 1, mark, mark) for mark in every[::5]]
+
+    for facts in (deposit(1, 1, every, every), consultation(1, 1, every, every), *alone):
+        assert made(facts).startswith(b"%PDF-1.7")
+
+
+def test_a_process_apart_makes_the_same_bytes():
+    for template, facts in (("deposit_attestation", deposit(9, 9)), ("consultation_attestation", consultation())):
+        assert pdf.compose_apart(template, facts, issued_at=ISSUED) == pdf.compose(template, facts, issued_at=ISSUED)
+
+
+def test_what_cannot_be_composed_is_refused_in_words_and_frees_its_place():
+    for _ in range(3):  # more than there are presses
+        with pytest.raises(pdf.NotComposed, match="réessayez"):
+            pdf.compose_apart("deposit_attestation", {"title": "Sans rien d’autre"}, issued_at=ISSUED)
+
+    assert pdf.compose_apart("deposit_attestation", deposit(), issued_at=ISSUED).startswith(b"%PDF-")
+
+
+def test_when_every_press_is_taken_the_next_is_refused_in_words(monkeypatch):
+    monkeypatch.setattr(pdf, "_PATIENCE", 0.01)
+    with pdf._PRESSES, pdf._PRESSES, pytest.raises(pdf.PressBusy, match="réessayez"):
+        pdf.compose_apart("deposit_attestation", deposit(), issued_at=ISSUED)
