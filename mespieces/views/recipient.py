@@ -12,10 +12,11 @@ from mespieces.domain import attestations, codes, consultations, documents, sess
 from mespieces.domain.consultations import Reading
 from mespieces.errors import Refused
 from mespieces.models import Deposit, Document
-from mespieces.views import current, streams
+from mespieces.views import current, paging, streams
 
 bp = Blueprint("recipient", __name__)
 
+LISTED = 50  # documents of the bordereau on one page
 SHEET = 20  # pages of a document shown under one another
 
 
@@ -37,7 +38,10 @@ def guard() -> None:
 def list_documents() -> str:
     """The bordereau: every document, its nature, date, pages and fingerprint."""
     deposit = _deposit()
-    return render_template("recipient/list.html", documents=documents.listed(deposit), **_context(deposit))
+    listed = documents.listed(deposit)
+    return render_template(
+        "recipient/list.html", documents=listed, shown=paging.cut(listed, LISTED), **_context(deposit)
+    )
 
 
 @bp.get("/pieces/<int:number>")

@@ -14,11 +14,13 @@ from mespieces.domain import (
 from mespieces.domain.documents import Arrival
 from mespieces.errors import Invalid
 from mespieces.models import Deposit
-from mespieces.views import current
+from mespieces.views import current, paging
 from mespieces.views.htmx import FileIntoVault
 from mespieces.views.office import door, filed
 
 CHUNK = 256 * 1024
+DOCUMENTS, RECIPIENTS = 12, 50  # a page of each list: the documents' forms weigh
+REVIEWED = 30  # documents seen once more on one page
 
 
 @door.bp.get("/depots/nouveau")
@@ -71,11 +73,11 @@ def add_documents(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
     deposit = door.draft(deposit_id)
     if "X-Filename" in request.headers:
         _take_body(deposit)
-        return door.to(".documents_step", deposit_id=deposit.id)
+        return _at_the_end(deposit)
     refused = _take_form(deposit)
     if refused:
         return _documents(deposit, errors={"files": " ".join(refused)}), 422
-    return door.to(".documents_step", deposit_id=deposit.id)
+    return _at_the_end(deposit)
 
 
 @door.bp.post("/depots/<uuid:deposit_id>/pieces/<uuid:document_id>")
@@ -86,15 +88,17 @@ def describe(deposit_id: UUID, document_id: UUID) -> BaseResponse | tuple[str, i
         documents.describe(deposit.id, document_id, request.form, latest=door.today())
     except Invalid as error:
         return _documents(deposit, errors={f"{document_id}-{error.field}": str(error)}), 422
-    return door.to(".documents_step", deposit_id=deposit.id)
+    return door.to(".documents_step", deposit_id=deposit.id, **paging.asked())
 
 
 @door.bp.post("/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/place")
 def arrange(deposit_id: UUID, document_id: UUID) -> BaseResponse:
     """Move a document up or down."""
     deposit = door.find(deposit_id)
-    documents.arrange(deposit.id, document_id, request.form.get("position", 1, type=int))
-    return door.to(".documents_step", deposit_id=deposit.id)
+    position = request.form.get("position", 1, type=int)
+    documents.arrange(deposit.id, document_id, position)
+    page = min(max(1, -(-position // DOCUMENTS)), paging.LAST)
+    return door.to(".documents_step", deposit_id=deposit.id, **({"page": page} if page > 1 else {}))
 
 
 @door.bp.post("/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/retirer")
@@ -102,7 +106,7 @@ def remove_document(deposit_id: UUID, document_id: UUID) -> BaseResponse:
     """Take a document out of a draft."""
     deposit = door.find(deposit_id)
     documents.remove(current.gateways(), deposit.id, document_id, by=current.author())
-    return door.to(".documents_step", deposit_id=deposit.id)
+    return door.to(".documents_step", deposit_id=deposit.id, **paging.asked())
 
 
 @door.bp.get("/depots/<uuid:deposit_id>/destinataires")
@@ -127,7 +131,8 @@ def add_recipient(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
     if deposit.filed_at:
         flash("Le destinataire est ajouté : imprimez son feuillet d’accès.", "ok")
         return door.to(".show", deposit_id=deposit.id)
-    return door.to(".recipients_step", deposit_id=deposit.id)
+    last = -(-len(recipients.listed(deposit)) // RECIPIENTS)
+    return door.to(".recipients_step", deposit_id=deposit.id, **({"page": last} if last > 1 else {}))
 
 
 @door.bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/retirer")
@@ -135,7 +140,7 @@ def remove_recipient(deposit_id: UUID, recipient_id: UUID) -> BaseResponse:
     """Take a recipient out of a draft."""
     deposit, recipient = door.recipient_of(deposit_id, recipient_id)
     recipients.remove(deposit.id, recipient.id)
-    return door.to(".recipients_step", deposit_id=deposit.id)
+    return door.to(".recipients_step", deposit_id=deposit.id, **paging.asked())
 
 
 @door.bp.get("/depots/<uuid:deposit_id>/verification")
@@ -153,6 +158,12 @@ def file(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
     except Invalid as error:
         return _review(deposit, errors={error.field: str(error)}), 422
     return door.to(".show", deposit_id=deposit.id)
+
+
+def _at_the_end(deposit: Deposit) -> BaseResponse:
+    """Lead to the page of the list that the newest documents are on."""
+    page = -(-len(documents.listed(deposit)) // DOCUMENTS)
+    return door.to(".documents_step", deposit_id=deposit.id, **({"page": page} if page > 1 else {}))
 
 
 def _take_body(deposit: Deposit) -> None:
@@ -196,7 +207,7 @@ def _case(deposit: Deposit | None, error: Invalid | None = None) -> str:
 def _documents(deposit: Deposit, errors: dict[str, str] | None = None) -> str:
     return render_template(
         "deposits/_documents.html" if current.asked().htmx else "deposits/documents.html",
-        deposit=deposit, documents=documents.listed(deposit), errors=errors or {}, step=2,
+        deposit=deposit, documents=paging.cut(documents.listed(deposit), DOCUMENTS), errors=errors or {}, step=2,
         limit=current.gateways().settings.max_document_bytes,
     )  # fmt: skip
 
@@ -205,13 +216,13 @@ def recipients_page(deposit: Deposit, typed: object = None, errors: dict[str, st
     """Show the recipients of a draft, whole or as the fragment htmx asked for."""
     return render_template(
         "deposits/_recipients.html" if current.asked().htmx else "deposits/recipients.html",
-        deposit=deposit, recipients=recipients.listed(deposit), typed=typed or {}, errors=errors or {}, step=3,
+        deposit=deposit, recipients=paging.cut(recipients.listed(deposit), RECIPIENTS), typed=typed or {}, errors=errors or {}, step=3,
     )  # fmt: skip
 
 
 def _review(deposit: Deposit, errors: dict[str, str] | None = None) -> str:
     return render_template(
-        "deposits/review.html", deposit=deposit, documents=documents.listed(deposit),
+        "deposits/review.html", deposit=deposit, documents=paging.cut(documents.listed(deposit), REVIEWED),
         recipients=recipients.listed(deposit), errors=errors or {}, step=4,
         until=deposits.end_if_filed(deposit, current.gateways().clock.now()),
     )  # fmt: skip

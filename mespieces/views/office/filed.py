@@ -23,8 +23,10 @@ from mespieces.domain import (
 )
 from mespieces.errors import Invalid, NotFound
 from mespieces.models import Deposit, Recipient
-from mespieces.views import current, streams
+from mespieces.views import current, paging, streams
 from mespieces.views.office import door
+
+PAGE = 20  # recipients, or documents, of a filed deposit on one page
 
 
 @door.bp.get("/depots")
@@ -129,10 +131,11 @@ def tell_code(deposit_id: UUID, recipient_id: UUID) -> str | tuple[str, int]:
 
 def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | None = None, **context: object) -> str:
     """Show a filed deposit."""
-    now = current.gateways().clock.now()
+    now, everybody = current.gateways().clock.now(), recipients.listed(deposit)
     return render_template(
         "deposits/show.html", deposit=deposit, state=deposits.state(deposit, now),
-        documents=documents.listed(deposit), recipients=recipients.listed(deposit),
+        documents=paging.cut(documents.listed(deposit), PAGE, "pieces"), people=everybody,
+        recipients=paging.cut(everybody, PAGE, "destinataires"),
         accesses=accesses.by_deposit(deposit), significations=significations.latest(deposit),
         history=consultations.history(deposit), waiting=one_time_codes.waited_for(current.gateways(), deposit), story=journal.story(deposit),
         failures=identification.failures_today(current.gateways(), deposit),
