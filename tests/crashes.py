@@ -196,11 +196,6 @@ class Attempt:
             self.done = bool(self.act())
         self.seconds = time.monotonic() - began
 
-    @property
-    def stage(self) -> str:
-        """Where it was when the product died."""
-        return "after" if self.done else "inside" if self.begun else "before"
-
 
 @dataclass
 class Campaign:
@@ -223,29 +218,31 @@ def run(
     product.start()
     for number in range(-len(kinds), runs):
         kind = list(kinds)[number % len(kinds)]
-        drawn = random.Random(f"{seed}/{number}") if number >= 0 else None
+        drawn, stage = random.Random(f"{seed}/{number}") if number >= 0 else None, "undisturbed"
         attempt = kinds[kind](product, mailbox, who, drawn)
         if drawn is None:
             attempt.run()
             found.faults += [] if attempt.done else [f"{kind} undisturbed was not done"]
         else:
-            _cut(product, attempt, seconds[kind], drawn)
-            found.stages[kind][attempt.stage] += 1
+            stage = _cut(product, attempt, seconds[kind], drawn)
+            found.stages[kind][stage] += 1
             found.starts.append(product.start())
         seconds[kind] = attempt.seconds if attempt.done else seconds.get(kind, 0) * 1.1
         faults = [*attempt.faults(attempt.done), *_faults(product)]
-        found.faults += [f"{kind}, seed {seed}/{number}, killed {attempt.stage}: {fault}" for fault in faults]
+        found.faults += [f"{kind}, seed {seed}/{number}, {stage}: {fault}" for fault in faults]
     product.kill()
     return found
 
 
-def _cut(product: Product, attempt: Attempt, seconds: float, drawn: random.Random) -> None:
-    """Kill the product at an instant from a little before the attempt to a little after."""
+def _cut(product: Product, attempt: Attempt, seconds: float, drawn: random.Random) -> str:
+    """Kill the product at an instant from a little before the attempt to a little after, and tell which it was."""
     acting = threading.Thread(target=attempt.run, args=(seconds * 0.1,))
     acting.start()
     time.sleep(drawn.uniform(0, 1.3 * seconds))
+    begun = attempt.begun
     product.kill()
     acting.join()
+    return "after" if attempt.done else "inside" if begun else "before"
 
 
 def _faults(product: Product) -> Iterator[str]:
