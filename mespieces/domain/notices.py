@@ -14,10 +14,11 @@ from mespieces.models import Access, Deposit, Message
 Text = tuple[str, str, str]
 """Address, subject, text."""
 
+_OPPOSITION = (
+    "L’opposition se forme auprès du tribunal indiqué sur l’acte, dans le mois de la signification : l’acte fait foi.\n"
+)
 _FREE = (
-    "Consulter est gratuit. Consulter n’est ni payer, ni reconnaître la dette, ni former opposition.\n"
-    "L’opposition se forme auprès du tribunal indiqué sur l’acte, dans le mois de la signification : "
-    "l’acte fait foi.\n"
+    "Consulter est gratuit. Consulter n’est ni payer, ni reconnaître la dette, ni former opposition.\n" + _OPPOSITION
 )
 
 
@@ -103,7 +104,7 @@ def _withdrawn(_gateways: Gateways, message: Message) -> Text:
         f"L’étude a retiré les documents de la référence {_reference(message)} : ils ne peuvent plus être lus en ligne.\n\n"
         "Si d’autres documents sont mis à votre disposition, l’étude vous donnera un nouveau feuillet d’accès.\n"
         "Pour savoir pourquoi, ou pour toute question, appelez l’étude au numéro ci-dessous.\n\n"
-        f"{_signed(message)}",
+        f"{_OPPOSITION}{_signed(message)}",
     )
 
 
@@ -115,7 +116,7 @@ def _replaced(_gateways: Gateways, message: Message) -> Text:
         "Elle en a mis d’autres à disposition.\n\n"
         "Ils s’ouvrent avec un nouveau feuillet d’accès, que l’étude vous donne : l’ancien n’ouvre plus rien.\n"
         "Vous ne l’avez pas reçu ? Appelez l’étude au numéro ci-dessous.\n\n"
-        f"{_signed(message)}",
+        f"{_FREE}{_signed(message)}",
     )
 
 
@@ -125,7 +126,7 @@ def _reference(message: Message) -> str:
 
 def _signed(message: Message) -> str:
     office = message.recipient.deposit.office
-    return f"{_FREE}\n{office.name}\n{office.phone}\n"
+    return f"\n{office.name}\n{office.phone}\n"
 
 
 def _head() -> str:
