@@ -83,7 +83,8 @@ def test_an_attestation_names_its_file_even_with_a_slash_in_the_reference(site, 
 
 def test_a_reader_and_their_office_are_told_the_same_and_nothing_of_a_co_debtor(site, deposit, clerk):
     payet, roux = deposit.recipients.order_by(Recipient.name)
-    site.recipient(roux).get("/pieces/2/fichier")
+    for path in ("/pieces/1/fichier", "/pieces/2/fichier"):
+        site.recipient(roux).get(path)
     debtor = site.recipient(payet)
     debtor.get("/pieces/1/pages/1.webp")
 
