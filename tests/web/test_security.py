@@ -12,7 +12,7 @@ import pyotp
 import pytest
 
 from mespieces.domain import codes
-from mespieces.models import Session
+from mespieces.models import Member, Session
 from mespieces.views import current
 
 STATIC = "https://pieces.example.fr/static/"
@@ -37,15 +37,17 @@ def _filled(rule, deposit):
     path = rule.replace("<uuid:deposit_id>", str(deposit.id))
     path = path.replace("<uuid:recipient_id>", str(make.first(deposit).id))
     path = path.replace("<uuid:document_id>", str(deposit.documents.get().id))
+    path = path.replace("<uuid:member_id>", str(Member.get(Member.office == deposit.office).id))
+    path = path.replace("<uuid:session_id>", str(Session.get(Session.member.is_null(False)).id))
     return path, make.CASE | {
         "name": "Un autre", "title": "Autre", "reason": "Au guichet", "signified_on": "2026-11-20", "position": "1",
-        "email": "x@example.fr", "channel": "email", "password": make.PASSWORD, "code": "12345678",
+        "email": "x@example.fr", "channel": "email", "password": make.PASSWORD, "role": "clerc", "code": "12345678",
         "reference": "W08N-0B87", "secret": "V5JWY-QPGQ3-0KBSS-9W35W",
     }  # fmt: skip
 
 
 def test_no_form_is_taken_without_the_anti_forgery_field_of_its_own_session(site):
-    marchand = make.member(site.gateways)
+    marchand = make.member(site.gateways, role="administrateur")
     deposit = make.filed(site.gateways, marchand.office)
     other = site.visitor()
     other.get("/")
@@ -53,6 +55,7 @@ def test_no_form_is_taken_without_the_anti_forgery_field_of_its_own_session(site
     for rule in rules:
         victim = _somebody_for(site, deposit, marchand, rule.rule)
         victim.get("/")
+        site.member(marchand)  # a session that could be ended
         path, form = _filled(rule.rule, deposit)
         before = make.everything()
         for token in ({}, {"csrf_token": other.token}, {"csrf_token": "x"}):
