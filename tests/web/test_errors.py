@@ -406,7 +406,7 @@ def _post_paths(site, filed, draft):
     document = Document.get(Document.deposit == draft).id
     recipient = (draft.recipients.first() or make.recipient(site.gateways, draft)).id
     for rule in site.app.url_map.iter_rules():
-        if "POST" not in rule.methods or rule.endpoint in {"recipient.leave", "office.leave"}:
+        if "POST" not in rule.methods or rule.endpoint in {"recipient.leave", "office.leave", "office.drop"}:
             continue
         for deposit, person in ((draft, recipient), (filed, make.first(filed).id)):
             path = rule.rule.replace("<uuid:deposit_id>", str(deposit.id)).replace("<uuid:document_id>", str(document))

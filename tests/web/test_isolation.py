@@ -121,6 +121,7 @@ EXPECTED = {
     "POST /etude/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/retirer": _office("."),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/retirer": _office("."),
     "POST /etude/depots/<uuid:deposit_id>/deposer": _office(422),
+    "POST /etude/depots/<uuid:deposit_id>/abandonner": _office("/etude/depots"),
 }
 """For each address: the status each caller gets, or where they are led; "." is back to the draft."""
 

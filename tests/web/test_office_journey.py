@@ -203,6 +203,19 @@ def test_a_recipient_is_removed_from_a_draft(site, office, draft):
     assert "Aucun destinataire encore" in office.get(at).text
 
 
+def test_a_draft_is_given_up_with_its_bytes_and_a_filed_deposit_is_not(site, office, draft, marchand):
+    make.document(site.gateways, draft)
+    filed = make.filed(site.gateways, marchand.office)
+
+    assert office.post(f"/etude/depots/{draft.id}/abandonner").location == "/etude/depots"
+
+    assert Deposit.get_or_none(Deposit.id == draft.id) is None
+    assert len({stored.name.split("/")[1] for stored in site.gateways.vault.names()}) == 1
+    office.post(f"/etude/depots/{draft.id}/abandonner", 404)
+    office.post(f"/etude/depots/{filed.id}/abandonner", 409)
+    assert Deposit.get() == filed
+
+
 def test_printing_a_sheet_gives_a_pdf_whose_codes_open_the_door(site, office, marchand, read_sheet):
     deposit = make.filed(site.gateways, marchand.office)
     at = f"/etude/depots/{deposit.id}/destinataires/{make.first(deposit).id}"

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from mespieces.domain import (
     deposits,
     documents,
+    drafts,
     recipients,
 )
 from mespieces.domain.documents import Arrival
@@ -158,6 +159,14 @@ def file(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
     except Invalid as error:
         return _review(deposit, errors={error.field: str(error)}), 422
     return door.to(".show", deposit_id=deposit.id)
+
+
+@door.bp.post("/depots/<uuid:deposit_id>/abandonner")
+def drop(deposit_id: UUID) -> BaseResponse:
+    """Give a draft up: its documents and their bytes go, the journal keeps that it was there."""
+    drafts.drop(current.gateways(), door.find(deposit_id).id, by=current.author())
+    flash("Le brouillon est supprimé, avec ses pièces.", "ok")
+    return door.to(".list_deposits")
 
 
 def _at_the_end(deposit: Deposit) -> BaseResponse:
