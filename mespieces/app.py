@@ -142,7 +142,7 @@ def _set_headers(response: Response, *, https: bool) -> None:
 
 def _log(response: Response) -> None:
     """One line of JSON a request: no query, no body, no cookie, and the route rather than the address."""
-    if request.endpoint == "static":
+    if request.endpoint == "static" and response.status_code < 400:
         return
     line = {
         "request": g.get("request_id", ""),

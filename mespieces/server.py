@@ -14,8 +14,13 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import ThreadWorker
 
 from mespieces.errors import Refusal, Unavailable
+
+log = logging.getLogger("mespieces.web")
 
 THREADS = 32
 FINISH_WITHIN = 30
@@ -66,6 +71,41 @@ def run(listening: socket.socket, start: Callable[[], Service], *, threads: int 
     _Server(listening, start, threads).run()
 
 
+class _Threads(ThreadWorker):
+    """Says in French what it refuses before the application hears of it: an address or headers without end."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        refused = next((told for kind, told in _REFUSED.items() if isinstance(exc, kind)), None)
+        if refused is None:
+            super().handle_error(req, client, addr, exc)
+            return
+        log.info("refused", extra={"facts": {"status": int(refused[0][:3])}})
+        with contextlib.suppress(OSError):
+            write_nonblock(client, _page(*refused))
+
+
+def _page(status: str, sentence: str) -> bytes:
+    body = (
+        f'<!doctype html><html lang="fr"><meta charset="utf-8"><title>Demande refusée</title><h1>Demande refusée</h1>'
+        f'<p>{sentence}</p><p><a href="/">Revenir à l’accueil</a></p></html>'
+    ).encode()
+    head = (
+        f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/html; charset=utf-8\r\n"
+        f"Content-Security-Policy: default-src 'none'\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_REFUSED: dict[type[Exception], tuple[str, str]] = {
+    LimitRequestHeaders: (
+        "431 Request Header Fields Too Large",
+        "Votre navigateur a envoyé des en-têtes trop longs. Effacez les cookies de ce site dans les réglages de votre "
+        "navigateur, puis recommencez.",
+    ),
+    LimitRequestLine: ("414 URI Too Long", "Cette adresse est trop longue : repartez de l’accueil."),
+}
+
+
 class _Arbiter(Arbiter):
     """Stops as gently on Ctrl-C as on SIGTERM; a second Ctrl-C hurries it."""
 
@@ -89,7 +129,7 @@ class _Server(BaseApplication):
         shared_memory = "/dev/shm"  # noqa: S108 — the heartbeat's file: a busy disk must not look like a stuck process
         settings = {
             "bind": f"fd://{self._descriptor}",
-            "worker_class": "gthread",
+            "worker_class": _Threads,
             "workers": 1,
             "threads": self._threads,
             "preload_app": False,

@@ -11,18 +11,19 @@ from urllib.parse import unquote, urlsplit
 
 import click
 import peewee as pw
+import psycopg
 
 from mespieces import migrations, models
 from mespieces import runtime as starting
 from mespieces.cli import console
 from mespieces.config import Settings, SettingWrong
-from mespieces.domain import clockwork, french, journal, offices
+from mespieces.domain import clockwork, documents, french, journal, offices
 from mespieces.errors import Refusal
 from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
 from mespieces.gateways.mail import open_mail
 from mespieces.gateways.storage import open_storage
-from mespieces.models import Message
+from mespieces.models import Document, Message
 
 LEAST_ROOM = 1 << 30
 LATE = timedelta(minutes=10)
@@ -230,6 +231,36 @@ def _storage(settings: Settings) -> Iterator[str]:
         yield from _room(folder)
 
 
+def _lost(settings: Settings) -> Iterator[str]:
+    """Tell that documents of the database are not where the settings say that documents are."""
+    try:
+        with _reading(settings):
+            newest = (
+                Document.select().where(Document.wrapped_key.is_null(False)).order_by(Document.added_at.desc()).first()
+            )
+    except (Refusal, pw.DatabaseError):  # said by the check of the database
+        return
+    if newest and not any(open_storage(settings.storage_url).names(documents.file_name(newest.id))):
+        yield (
+            f"La pièce ajoutée en dernier n’est pas dans {settings.storage_url} : corrigez MESPIECES_STORAGE_URL, ou "
+            "restaurez ce dossier depuis votre sauvegarde ; « mespieces storage verify » dit lesquelles manquent."
+        )
+
+
+def _queue(settings: Settings) -> Iterator[str]:
+    cure = "corrigez MESPIECES_QUEUE_URL"
+    if settings.queue_url.startswith("sqlite:"):
+        folder = Path(settings.queue_url.removeprefix("sqlite:///")).parent
+        if folder != settings.data and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            yield f"La file d’attente du travail de fond ne peut pas être écrite dans {folder} : créez ce dossier, ou {cure}."
+        return
+    try:
+        psycopg.connect(settings.queue_url, connect_timeout=5).close()
+    except psycopg.Error as error:
+        reason = next(iter(str(error).splitlines()), "")
+        yield f"La base de la file d’attente du travail de fond ne répond pas ({reason}) : démarrez-la, ou {cure}."
+
+
 def _mail(settings: Settings) -> Iterator[str]:
     open_mail(settings.mail_url, settings.mail_from).check()
     if settings.mail_url.startswith("file:") and not _local(settings):
@@ -268,6 +299,8 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[str]]] = {
     "database": _database,
     "clock": _clock,
     "storage": _storage,
+    "documents": _lost,
+    "queue": _queue,
     "mail": _mail,
     "public_url": _address,
 }

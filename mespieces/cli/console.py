@@ -82,7 +82,12 @@ def database_errors() -> Iterator[None]:
     """Turn what the database's driver raises into a sentence."""
     try:
         yield
-    except (pw.OperationalError, pw.InterfaceError) as error:
+    except pw.DatabaseError as error:
+        # SQLite says no more than DatabaseError of a file that is damaged; what derives from it is a fault of ours.
+        if not (type(error) is pw.DatabaseError or isinstance(error, pw.OperationalError)):
+            raise
+        raise DatabaseUnreachable(reason=next(iter(str(error).splitlines()), type(error).__name__)) from error
+    except pw.InterfaceError as error:
         raise DatabaseUnreachable(reason=next(iter(str(error).splitlines()), type(error).__name__)) from error
 
 

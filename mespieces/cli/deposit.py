@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import peewee as pw
 
 from mespieces.cli import console
 from mespieces.domain import (
@@ -21,9 +22,9 @@ from mespieces.domain import (
     recipients,
     retention,
 )
-from mespieces.errors import Refusal
+from mespieces.errors import Refusal, Refused
 from mespieces.gateways import Gateways
-from mespieces.models import Deposit, Office, Recipient
+from mespieces.models import Access, Deposit, Office, Recipient
 
 CHUNK = 1 << 20
 _NAMED = re.compile(r"(?P<name>[^<>]*?)\s*(?:<(?P<email>[^<>]*)>)?\s*")
@@ -75,10 +76,7 @@ def add_deposit(  # one option each
         case = deposits.read_case(typed, today=gateways.clock.now().astimezone(offices.zone(office)).date())
         persons = [recipients.read(_read(text)) for text in people]
         filed = _file(gateways, office, case, persons, files)
-        issued = [
-            (row, *accesses.issue(gateways, row, by=journal.OPERATOR))
-            for row in filed.recipients.order_by(Recipient.added_at)
-        ]
+        issued = _issue(gateways, filed)
         result: dict[str, Any] = {
             "deposit": filed.id,
             "office_reference": filed.office_reference,
@@ -109,6 +107,24 @@ def expire(*, dry_run: bool, as_json: bool) -> None:
     verb = "À supprimer" if dry_run else "Supprimé"
     words = "\n".join(f"{verb} : {row['office_reference']}, {row['documents']} pièces" for row in rows)
     console.tell(rows, words or "Rien à supprimer.", as_json=as_json)
+
+
+class SheetsMissing(Refused):
+    """The deposit is filed, and something gave way before every secret was known: filing again would make two."""
+
+    message = (
+        "Le dépôt {reference} est fait, mais les codes d’accès n’ont pas tous pu être tirés ({reason}). Ne relancez pas "
+        "cette commande : imprimez les feuillets depuis la page du dépôt."
+    )
+
+
+def _issue(gateways: Gateways, filed: Deposit) -> list[tuple[Recipient, Access, str]]:
+    """Return each recipient with their access and its secret. Raises `SheetsMissing`."""
+    try:
+        # Listed first: SQLite lets nobody write who still reads what another has changed since.
+        return [(row, *accesses.issue(gateways, row, by=journal.OPERATOR)) for row in recipients.listed(filed)]
+    except (Refusal, pw.DatabaseError) as error:
+        raise SheetsMissing(reference=filed.office_reference, reason=error) from error
 
 
 def _file(

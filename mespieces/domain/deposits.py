@@ -91,7 +91,7 @@ class DepositReplaced(DepositWithdrawn):
     message = "L’étude a retiré ces documents, et en a mis d’autres à disposition."
     advice = (
         "Ceux d’ici ne peuvent plus être lus. Les nouveaux s’ouvrent avec un nouveau feuillet d’accès, que l’étude "
-        "vous donne : appelez-la au numéro figurant sur l’acte."
+        "vous donne. Pour l’obtenir, appelez le numéro figurant sur l’acte."
     )
 
 

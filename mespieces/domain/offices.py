@@ -189,7 +189,8 @@ def check_password(password: str, *about: str) -> None:
         raise PasswordWeak
     # zxcvbn refuses more than 72 characters; a longer password is judged by its beginning.
     words = [part for name in about for part in name.lower().replace("@", " ").replace(".", " ").split()]
-    if zxcvbn(password[:72].lower(), user_inputs=[*_FRENCH_WORDS, *words])["score"] < 3:
+    whole = [part for name in about for part in (name.lower(), name.lower().partition("@")[0])]
+    if zxcvbn(password[:72].lower(), user_inputs=[*_FRENCH_WORDS, *words, *whole])["score"] < 3:
         raise PasswordWeak
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from mespieces import models
-from mespieces.domain import journal, outbox, sign_ins, text, throttle, totp
+from mespieces.domain import deposits, journal, outbox, sign_ins, text, throttle, totp
 from mespieces.errors import Refused, TooMany
 from mespieces.gateways import Gateways
 from mespieces.models import Access, CodeKey, Deposit, Member, Recipient, SignIn
@@ -121,11 +121,12 @@ def waited_for(gateways: Gateways, deposit: Deposit) -> frozenset[UUID]:
 def tell(gateways: Gateways, recipient: Recipient, reason: str, *, by: Member, trace: journal.Trace) -> str:
     """Return a code for a member to tell the recipient, by phone or at the counter; journaled with its reason.
 
-    Raises `Needed`, `NobodyWaiting`, `TooManyTold`.
+    Raises `Needed`, `NobodyWaiting`, `TooManyTold`, `AlreadyWithdrawn`, `AlreadyEnded`.
     """
     reason = text.line(reason, "reason")
     waiting = waiting_for_office(gateways, recipient)
     if waiting is None:
+        deposits.filed(recipient.deposit_id, gateways.clock.now())  # what is over or withdrawn awaits nobody ever again
         raise NobodyWaiting
     with models.write():
         row = sign_ins.locked(gateways, waiting)

@@ -60,7 +60,8 @@ def expire(gateways: Gateways, *, confirmed: bool = False) -> list[Due]:
     ended = [item.deposit for item in done if _end(gateways, item.deposit)]
     _settle()
     for deposit in ended:
-        for document in deposit.documents.where(Document.deleted_at.is_null()):
+        # Read whole first: SQLite lets nobody write who still reads what another has changed since.
+        for document in list(deposit.documents.where(Document.deleted_at.is_null())):
             _delete(gateways, document)
     if confirmed:
         beat(gateways)

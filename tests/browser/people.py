@@ -76,16 +76,6 @@ class Service:
                 said = log.read()
         assert "Traceback" not in said, said
 
-    def mailed(self, count: int) -> str:
-        """Return the text of the newest of `count` mails in the folder of mails, once they are there."""
-        until = time.monotonic() + 15
-        while (
-            len(mails := sorted((self.folder / "mail").glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)) < count
-        ):
-            assert time.monotonic() < until, f"{len(mails)} mails of {count}"
-            time.sleep(0.1)
-        return email.message_from_bytes(mails[-1].read_bytes(), policy=email.policy.default).get_content()
-
     def mailed_saying(self, words: str) -> str:
         """Return the text of a mail in the folder of mails that says `words`, once it is there."""
         until = time.monotonic() + 15

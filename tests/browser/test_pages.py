@@ -328,7 +328,7 @@ def begin(person: Person, recipient: dict[str, str]) -> None:
 
 def type_mailed_code(person: Person) -> None:
     """Type the code of the newest mail."""
-    code = people.CODE.search(person.service.mailed(1))
+    code = people.CODE.search(person.service.mailed_saying("Votre code"))
     assert code is not None
     person.fill(code=code[0])
     person.submit("Ouvrir mes pièces")

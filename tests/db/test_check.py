@@ -292,3 +292,56 @@ def test_a_database_without_its_tables_is_told(environment, database_url):
 
     assert "mespieces migrate" in problems(environment, "database")
     assert make.count("office.added") == 1
+
+
+def test_a_queue_that_cannot_be_written_is_told(environment):
+    told = problems(environment, "queue", QUEUE_URL="sqlite:////nonexistent/queue.db")
+    assert "MESPIECES_QUEUE_URL" in told
+    told = problems(environment, "queue", QUEUE_URL=f"postgresql://nobody@127.0.0.1:{servers.free_port()}/nothing")
+    assert "MESPIECES_QUEUE_URL" in told
+
+
+def test_documents_that_are_not_in_the_storage_are_told(environment, tmp_path):
+    file = tmp_path / "Facture.pdf"
+    file.write_bytes(make.pdf())
+    case = [
+        "--creditor",
+        "Au bon moulin",
+        "--court",
+        "TJ de Nantes",
+        "--order-number",
+        "1",
+        "--order-date",
+        "2026-01-05",
+    ]
+    run(
+        environment,
+        "deposit",
+        "add",
+        "--office",
+        "SCP Lefèvre",
+        *case,
+        "--recipient",
+        "Alexandre Payet",
+        str(file),
+        status=0,
+    )
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+
+    told = problems(environment, "documents", STORAGE_URL=f"file://{tmp_path / 'elsewhere'}")
+
+    assert "MESPIECES_STORAGE_URL" in told
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_damaged_database_file_is_told_and_the_service_does_not_start(environment, tmp_path):
+    (tmp_path / "damaged.db").write_bytes(os.urandom(4096))
+    damaged = f"sqlite:///{tmp_path / 'damaged.db'}"
+
+    assert "base de données" in problems(environment, "database", DATABASE_URL=damaged)
+    served = subprocess.run(
+        [*PROGRAM, "serve", "--port", str(servers.free_port())], cwd=Path(check.__file__).parents[2],
+        env=environment | {"MESPIECES_DATABASE_URL": damaged}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert served.returncode == 1
+    assert "Traceback" not in served.stderr

@@ -247,3 +247,18 @@ def test_old_sign_ins_and_sessions_go_unless_something_was_read(gateways, deposi
 
     assert [row.id for row in Session.select()] == [read.id]
     assert SignIn.select().count() == 0
+
+
+def test_deleting_goes_on_while_others_write(gateways, monkeypatch):
+    deposit = make.filed(gateways, documents=3)
+    go_to(gateways, deposit.expires_at)
+    delete = gateways.vault.delete_all
+
+    def beside_others(prefix):
+        assert make.threads(1, lambda: retention.beat(gateways)) == [None]
+        return delete(prefix)
+
+    monkeypatch.setattr(type(gateways.vault), "delete_all", lambda _vault, prefix: beside_others(prefix))
+    retention.expire(gateways, confirmed=True)
+
+    assert Document.select().where(Document.deleted_at.is_null()).count() == 0

@@ -569,3 +569,11 @@ def test_withdrawn_documents_stay_until_the_end_for_the_office_alone_then_go_as_
     assert deposits.state(Deposit.get(), gateways.clock.now()) == deposits.State.WITHDRAWN
     with pytest.raises(deposits.AvailabilityOver):
         consultations.read_by_member(gateways, Document.get(), by=journal.member(who))
+
+
+def test_a_code_asked_for_a_withdrawn_deposit_is_refused_for_what_it_is(gateways, deposit):
+    who = make.member(gateways, deposit.office)
+    withdraw(gateways, deposit)
+
+    with pytest.raises(deposits.AlreadyWithdrawn):
+        one_time_codes.tell(gateways, make.first(deposit), "Au téléphone", by=who, trace=make.TRACE)

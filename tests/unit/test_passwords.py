@@ -47,7 +47,7 @@ def test_a_password_nobody_would_guess_is_taken(password):
 @pytest.mark.parametrize(
     "password",
     ["", "court", "motdepasse2026", "azertyuiop123", "Bonjour123456", "aaaaaaaaaaaaaaaa", "commissaire2026",
-     "camillemarchand", "MotDePasse2026!"],
+     "camillemarchand", "MotDePasse2026!", "camille@example.fr", "Camille@Example.fr1"],
 )  # fmt: skip
 def test_a_password_somebody_would_guess_is_refused(password):
     with pytest.raises(offices.PasswordWeak):

@@ -7,6 +7,7 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote_from_bytes
+from uuid import uuid4
 
 import hypothesis
 import make
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from mespieces import models
 from mespieces.domain import codes, documents, one_time_codes, retention, sign_ins, throttle
 from mespieces.gateways import storage, vault
-from mespieces.models import Access, Deposit, Document, Member, Recipient, Signification
+from mespieces.models import Access, Deposit, Document, Member, Office, Recipient, Signification
 from mespieces.views import current
 
 LIMIT = 64 * 1024
@@ -402,7 +403,7 @@ def _draft(site, office):
     return draft
 
 
-def _post_paths(site, filed, draft):
+def _post_paths(site, filed, draft, member):
     document = Document.get(Document.deposit == draft).id
     recipient = (draft.recipients.first() or make.recipient(site.gateways, draft)).id
     for rule in site.app.url_map.iter_rules():
@@ -410,7 +411,8 @@ def _post_paths(site, filed, draft):
             continue
         for deposit, person in ((draft, recipient), (filed, make.first(filed).id)):
             path = rule.rule.replace("<uuid:deposit_id>", str(deposit.id)).replace("<uuid:document_id>", str(document))
-            yield path.replace("<uuid:recipient_id>", str(person))
+            path = path.replace("<uuid:recipient_id>", str(person)).replace("<uuid:session_id>", str(uuid4()))
+            yield path.replace("<uuid:member_id>", str(member)).replace("<token>", "inconnu")
             if "<uuid" not in rule.rule:
                 break
 
@@ -421,16 +423,16 @@ def _post_paths(site, filed, draft):
 )
 @hypothesis.given(form=FORMS, htmx=st.booleans())
 def test_nothing_typed_in_a_form_makes_the_site_fall_and_what_is_refused_changes_nothing(site, form, htmx):
-    filed = Deposit.select().where(Deposit.filed_at.is_null(False)).order_by(Deposit.filed_at).first() or make.filed(
-        site.gateways
+    readable = Deposit.filed_at.is_null(False) & Deposit.withdrawn_at.is_null()
+    filed = Deposit.select().where(readable).order_by(Deposit.filed_at).first() or make.filed(
+        site.gateways, Office.select().first()
     )
-    marchand = Member.select().first() or make.member(site.gateways, filed.office)
-    draft = Document.select(Document.deposit).where(Document.deposit != filed).first()
-    draft = draft.deposit if draft else _draft(site, marchand.office)
+    marchand = Member.select().first() or make.member(site.gateways, filed.office, role="administrateur")
+    draft = Deposit.select().join(Document).where(Deposit.filed_at.is_null()).first() or _draft(site, marchand.office)
     sign_in = make.begun(site.gateways, make.first(filed), "Perdu").token
     office, debtor = site.member(marchand), site.visitor()
     debtor.carry(current.SIGN_IN, sign_in)
-    for path in _post_paths(site, filed, draft):
+    for path in _post_paths(site, filed, draft, marchand.id):
         visitor = office if path.startswith("/etude") else debtor
         if not visitor.token:
             visitor.get("/etude/connexion")

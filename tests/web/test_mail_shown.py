@@ -116,13 +116,13 @@ def test_a_member_is_told_how_long_wrong_codes_close_the_door(site, deposit):
     assert "prévenez la personne qui exploite ce service, avec la référence ci-dessous" in page.text
 
 
-def test_a_member_who_told_five_codes_is_told_what_to_say(site, deposit, office):
+def test_a_member_who_told_five_codes_is_told_what_to_say(site, deposit):
     payet = make.first(deposit)
     make.waiting(site.gateways, payet, "office")
     SignIn.update(codes_issued=one_time_codes.CODES_A_SIGN_IN).execute()
     at = f"/etude/depots/{deposit.id}/destinataires/{payet.id}"
-    office.get(at)
     site.gateways.clock.advance(timedelta(minutes=12))
+    office = site.member(make.member(site.gateways, deposit.office))
 
     page = office.post(at + "/code", 429, data={"reason": "Au guichet"})
 

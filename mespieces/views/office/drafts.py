@@ -54,7 +54,7 @@ def case_step(deposit_id: UUID) -> str:
 @door.bp.post("/depots/<uuid:deposit_id>/affaire")
 def change_case(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
     """Keep the corrected case."""
-    deposit = door.find(deposit_id)
+    deposit = door.draft(deposit_id)
     try:
         deposits.change(deposit.id, deposits.read_case(request.form, today=door.today()))
     except Invalid as error:
@@ -84,7 +84,7 @@ def add_documents(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
 @door.bp.post("/depots/<uuid:deposit_id>/pieces/<uuid:document_id>")
 def describe(deposit_id: UUID, document_id: UUID) -> BaseResponse | tuple[str, int]:
     """Keep the title, nature and date of a document, and its place."""
-    deposit = door.find(deposit_id)
+    deposit = door.draft(deposit_id)
     try:
         documents.describe(deposit.id, document_id, request.form, latest=door.today())
     except Invalid as error:
