@@ -199,7 +199,7 @@ def test_a_recipient_learns_what_they_opened_in_all_their_sessions_and_what_they
     made = attestations.of_own_consultations(gateways, session, make.TRACE)
     text = words(made)
 
-    assert "2 pièces sur 3 ont été consultées avec l’accès de Alexandre Payet" in text
+    assert "2 pièces sur 3 ont été consultées avec l’accès destiné à Alexandre Payet" in text
     consulted, rest = text.split("Pièces non consultées à cette date")
     first, second = consulted[consulted.index("Facture 1") :].split("Facture 2")
     assert "24 novembre 2026 à 11 h 00" in first
@@ -226,7 +226,10 @@ def test_who_opened_nothing_gets_an_attestation_that_says_so(gateways, payet, cl
     own = words(attestations.of_own_consultations(gateways, session, make.TRACE))
 
     for text in (asked, own):
-        assert "À la date de cette attestation, aucune pièce n’a été consultée avec l’accès de Alexandre Payet" in text
+        assert (
+            "À la date de cette attestation, aucune pièce n’a été consultée avec l’accès destiné à Alexandre Payet"
+            in text
+        )
         assert "Facture 3" in text
     assert "Identification aucune à ce jour" in asked
     assert "reçu par courriel" in own

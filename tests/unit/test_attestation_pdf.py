@@ -168,7 +168,7 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
         (deposit(state="ended"), "La mise à disposition est terminée"),
         (deposit(replaces="le dépôt NTE-1"), "Remplace le dépôt NTE-1"),
         (deposit(deleted="toutes les pièces"), "Suppression toutes les pièces"),
-        (consultation(0, 4), "aucune pièce n’a été consultée avec l’accès de Alexandre Payet"),
+        (consultation(0, 4), "aucune pièce n’a été consultée avec l’accès destiné à Alexandre Payet"),
         (consultation(0, 4, ways=[]), "Identification aucune à ce jour"),
         (consultation(), "3 pièces sur 4 ont été consultées"),
         (consultation(), "Consulter n’est ni payer, ni reconnaître la dette, ni former opposition"),

@@ -89,7 +89,7 @@ def test_a_reader_and_their_office_are_told_the_same_and_nothing_of_a_co_debtor(
     debtor.get("/pieces/1/pages/1.webp")
 
     for text in (_words(debtor.get(OWN).data), _words(clerk.get(_addresses(deposit)[1]).data)):
-        assert "1 pièce sur 2 a été consultée avec l’accès de Alexandre Payet" in text
+        assert "1 pièce sur 2 a été consultée avec l’accès destiné à Alexandre Payet" in text
         assert "au moins une page affichée" in text
         assert "Facture 2" in text.split("Pièces non consultées à cette date")[1]
         assert "Roux" not in text
