@@ -1,6 +1,5 @@
 """The chain verified record by record, from an export or from a database, in a memory that does not grow with it."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import lru_cache
@@ -51,6 +50,8 @@ class Chain:
 
     def feed(self, header: bytes, proof: Payload, trace: Payload) -> list[Finding]:
         """Verify the next record and return what is wrong with it, an empty list when nothing is."""
+        if isinstance(proof, tuple) and isinstance(trace, tuple) and self._as_expected(header, proof, trace):
+            return []
         found: list[Finding] = []
         try:
             parsed = record.parse(header)
@@ -71,6 +72,21 @@ class Chain:
         self.time, self.last = parsed.time, parsed
         return found
 
+    def _as_expected(self, header: bytes, proof: tuple[bytes, bytes], trace: tuple[bytes, bytes]) -> bool:
+        """Take the record when its header is, byte for byte, the only one that these payloads may have here.
+
+        The next header is known but for its operation and its time: writing it and comparing says at once that it is
+        canonical, in its place, and committed to these payloads. Whatever differs is left to the full examination.
+        """
+        read = record.read_expected(header, self.log or "", self.head.hex(), self.next, proof, trace)
+        if read is None or read.time < self.time or read.operation == "journal.purged" or not self._ledger.idle:
+            return False
+        if not canonical.is_object(proof[1]) or not _is_trace(trace[1]) or not len(proof[0]) == len(trace[0]) == _SALT:
+            return False
+        self._advance(header, read.sequence)
+        self.time, self.last = read.time, read
+        return True
+
     def skip(self, data: bytes, code: Code = Code.HEADER_NOT_CANONICAL) -> list[Finding]:
         """Take note of a record that cannot be read, and go on with the next; its bytes still count in the root."""
         sequence = self.next
@@ -82,7 +98,7 @@ class Chain:
         return list(self._ledger.finish(self.log or ""))
 
     def _advance(self, header: bytes, sequence: int) -> None:
-        self.head = hashlib.sha256(b"\0" + header).digest()
+        self.head = record.record_hash(header)
         self.frontier.append(self.head)
         self.next = sequence + 1
 
@@ -94,9 +110,9 @@ class Chain:
             self.withheld += 1
             return ()
         salt, body = payload
-        if record.commit(group, salt, body) != commitment or len(salt) != 32:
+        if record.commit(group, salt, body) != commitment or len(salt) != _SALT:
             return (Finding(Code.PAYLOAD_ALTERED, header.sequence, header.log, group),)
-        if not (_is_trace(body) if group == "trace" and len(body) < _SHORT else _is_object(body)):
+        if not (_is_trace(body) if group == "trace" else canonical.is_object(body)):
             return (Finding(Code.PAYLOAD_NOT_CANONICAL, header.sequence, header.log, group),)
         return self._reach(header, body) if header.operation == "journal.purged" and group == "proof" else ()
 
@@ -107,14 +123,11 @@ class Chain:
                 return
 
 
-def _is_object(body: bytes) -> bool:
-    try:
-        canonical.parse_object(body)
-    except canonical.NotCanonical:
-        return False
-    return True
+def _is_trace(body: bytes) -> bool:
+    # One session's records share their trace: this alone spares a tenth of the time.
+    return _is_known_object(body) if len(body) < _SHORT else canonical.is_object(body)
 
 
+_is_known_object = lru_cache(maxsize=1024)(canonical.is_object)
+_SALT = 32
 _SHORT = 1024
-# One session's records share their trace: this alone spares a fifth of the time.
-_is_trace = lru_cache(maxsize=1024)(_is_object)

@@ -57,6 +57,11 @@ class Ledger:
             if watched.purge.group == "proof" and watched.purge.filed is not None:
                 self._by_filing.setdefault(watched.purge.filed, []).append(watched)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no announcement waits for a record to go by."""
+        return not self._by_filing
+
     def absent(self, header: Header, group: Group) -> Iterator[Finding]:
         """Judge one absent payload: unannounced, announced too early, or of a kind that is never erased."""
         covering = [watched for watched in self._covering(header.sequence) if watched.purge.group == group]

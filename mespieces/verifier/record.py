@@ -82,10 +82,12 @@ class Header(NamedTuple):
 
 
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z"
+_OPERATION = r"[a-z_]+\.[a-z_]+"
 # Every value's alphabet is so small that one expression decides whether the bytes are canonical.
 _HEADER = re.compile(
     r'\{"commitments":\{"proof":"([0-9a-f]{64})","trace":"([0-9a-f]{64})"\},"log":"([0-9a-f]{32})",'
-    r'"operation":"([a-z_]+\.[a-z_]+)","previous":"([0-9a-f]{64})","sequence":(0|[1-9][0-9]{0,15}),'
+    rf'"operation":"({_OPERATION})",'
+    r'"previous":"([0-9a-f]{64})","sequence":(0|[1-9][0-9]{0,15}),'
     rf'"time":"({_TIME})","version":1\}}'
 )
 
@@ -117,6 +119,23 @@ def parse(data: bytes) -> Header:
     if sequence >= canonical.INTEGER_LIMIT or not _is_day(time[:10]):
         raise HeaderNotCanonical("a value of the header is out of its range")
     return Header(proof, trace, log, operation, previous, sequence, time)
+
+
+def read_expected(
+    header: bytes, log: str, previous: str, sequence: int, proof: tuple[bytes, bytes], trace: tuple[bytes, bytes]
+) -> Header | None:
+    """Return what `header` says when it is, byte for byte, the header of these payloads at this place; None otherwise.
+
+    Faster than `parse`, which is left to say what is wrong: only the operation and the time are not known beforehand.
+    """
+    committed, shown = commit("proof", *proof), commit("trace", *trace)
+    start = f'{{"commitments":{{"proof":"{committed}","trace":"{shown}"}},"log":"{log}","operation":"'
+    text = header.decode("latin-1")  # one character a byte, whatever they are
+    operation, time = text[len(start) : text.find('"', len(start))], text[_TIME_AT]
+    expected = f'{start}{operation}","previous":"{previous}","sequence":{sequence},"time":"{time}","version":1}}'
+    if text != expected or not _is_written_so(log, operation) or not _IS_TIME(time) or not _is_day(time[:10]):
+        return None
+    return Header(committed, shown, log, operation, previous, sequence, time)
 
 
 def record_hash(header: bytes) -> bytes:
@@ -203,6 +222,13 @@ def _is_day(text: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1024)
+def _is_written_so(log: str, operation: str) -> bool:
+    return re.fullmatch(rf"[0-9a-f]{{32}} {_OPERATION}", f"{log} {operation}") is not None
+
+
+_IS_TIME = re.compile(_TIME).fullmatch
+_TIME_AT = slice(-41, -14)
 _PREFIXES = {group: f"mespieces/journal/v1/{group}\n".encode() for group in GROUPS}
 _KINDS = frozenset({"member", "recipient", "operator", "system"})
 _WAYS = frozenset({"act", "act+app", "act+email", "act+office", "password+totp", "passkey"})
