@@ -372,7 +372,7 @@ class JournalRecord(Model):
 
 
 class JournalPayload(Model):
-    """The erasable side of a record: one group's salt and body, and the keys its stories are found by."""
+    """The erasable side of a record: one group's salt and body, and for `proof` the keys its stories are found by."""
 
     log = pw.TextField()
     sequence = pw.BigIntegerField()

@@ -176,7 +176,7 @@ def _reading(settings: Settings) -> Iterator[None]:
 def _clock(settings: Settings) -> Iterator[str]:
     try:
         with _reading(settings):
-            last, jump, server = journal.last_time(), clockwork.unconfirmed(), _server_time()
+            last, jump, server = clockwork.last_record(), clockwork.unconfirmed(), _server_time()
     except (Refusal, pw.DatabaseError):  # said by the check of the database
         return
     now = SystemClock().now()

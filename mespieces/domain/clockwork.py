@@ -16,15 +16,15 @@ CONFIRMED = "clock.confirmed"
 LARGEST_JUMP = timedelta(days=1)
 
 
-def notice(now: datetime) -> None:
-    """Remember a jump of more than a day since the last record or heartbeat, inside the caller's transaction."""
-    if _leapt(now):
+def notice(now: datetime, last: datetime | None) -> None:
+    """Remember a jump of more than a day since the last record (`last`) or heartbeat, inside the caller's transaction."""
+    if _leapt(now, last):
         set_fact(JUMP, now)
 
 
 def jumped(now: datetime) -> bool:
     """Tell whether a jump waits to be confirmed, or has happened since anything was last recorded."""
-    return Fact.select().where(Fact.name == JUMP).exists() or _leapt(now)
+    return Fact.select().where(Fact.name == JUMP).exists() or _leapt(now, last_record())
 
 
 def unconfirmed() -> datetime | None:
@@ -53,10 +53,14 @@ def set_fact(name: str, at: datetime, detail: str = "") -> None:
     ).execute()
 
 
-def _leapt(now: datetime) -> bool:
-    """Tell whether everything known of the time is more than a day old; nothing known is no jump."""
+def last_record() -> datetime | None:
+    """Return the time of the open journal's newest record, None before the first."""
     log = JournalLog.get_or_none(JournalLog.closed_at.is_null())
-    last = record.parse_time(log.time) if log and log.time else None
+    return record.parse_time(log.time) if log and log.time else None
+
+
+def _leapt(now: datetime, last: datetime | None) -> bool:
+    """Tell whether everything known of the time is more than a day old; nothing known is no jump."""
     if last is None or now - last <= LARGEST_JUMP:
         return False
     seen = Fact.select(Fact.at).where(Fact.name.in_([HEARTBEAT, CONFIRMED]))

@@ -3,14 +3,13 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from mespieces import models
 from mespieces.domain import checkpoints, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
 from mespieces.models import JournalCheckpoint, JournalLog
-from mespieces.verifier import canonical
+from mespieces.verifier import export
 
 
 class FolderNotEmpty(Refused):
@@ -41,20 +40,10 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author) -> int:
 
 def _write_records(row: JournalLog, size: int, path: Path) -> None:
     with path.open("wb") as lines:
-        for batch in journal.records(row.log):
-            payloads = journal.payloads(row.log, batch[0].sequence, batch[-1].sequence + 1)
-            for record in batch:
-                if record.sequence >= size:
-                    break
-                line: dict[str, Any] = {"header": bytes(record.header).decode()}
-                line |= {group: _payload(payloads.get((record.sequence, group))) for group in ("proof", "trace")}
-                lines.write(canonical.encode(line) + b"\n")
+        for line in journal.lines(row.log, stop=size):
+            lines.write(export.write_line(line.header, line.proof, line.trace))
         lines.flush()
         os.fsync(lines.fileno())
-
-
-def _payload(kept: tuple[bytes, bytes] | None) -> dict[str, str] | None:
-    return kept and {"body": kept[1].decode(), "salt": kept[0].hex()}
 
 
 def _write_checkpoints(gateways: Gateways, row: JournalLog, size: int, folder: Path) -> None:

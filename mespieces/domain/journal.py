@@ -10,10 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
-
-import peewee as pw
 
 from mespieces import models
 from mespieces.domain import clockwork, text
@@ -32,6 +30,8 @@ from mespieces.models import (
     Session,
 )
 from mespieces.verifier import note, record
+
+_Bodies = dict[record.Group, dict[str, Any]]
 
 VKEY = "journal.vkey"
 """The fact that says which key signs the open journal, in the signed-note form."""
@@ -114,21 +114,17 @@ def append(
     head = _lock_head()
     instant = gateways.clock.now()
     now = record.format_time(instant)
+    last = record.parse_time(head.time) if head.time else None
     if now < head.time:
-        _write(head, "clock.anomaly", now, _proof(SYSTEM, {}, {"before": head.time, "now": now}), {}, None, None)
+        anomaly = _proof(SYSTEM, {}, {"before": head.time, "now": now})
+        head = _write(head, "clock.anomaly", now, {"proof": anomaly, "trace": {}}, None, None)
     owner = deposit or (document and document.deposit) or (recipient and recipient.deposit)
-    clockwork.notice(instant)
-    sequence = _write(
-        head,
-        operation,
-        now,
-        _proof(author, _object(owner, document, recipient, consultation, member, office), detail or {}),
-        author.trace.body(),
-        owner.id if owner else None,
-        _office_of(owner, member, office),
-    )
-    JournalLog.update(size=head.size, head=head.head, time=head.time).where(JournalLog.log == head.log).execute()
-    return sequence
+    clockwork.notice(instant, last)
+    what = _object(owner, document, recipient, consultation, member, office)
+    bodies: _Bodies = {"proof": _proof(author, what, detail or {}), "trace": author.trace.body()}
+    head = _write(head, operation, now, bodies, owner.id if owner else None, _office_of(owner, member, office))
+    _execute(_MOVE_HEAD, head.size, head.hash, head.time, head.log)
+    return head.size - 1
 
 
 def rehearse(gateways: Gateways, operation: str, *, author: Author, detail: Mapping[str, Any]) -> None:
@@ -202,14 +198,33 @@ def read_office(gateways: Gateways, office: Office, *, by: Author, limit: int = 
     return [_entry(*row) for row in query]
 
 
-def payloads(log: str, start: int, stop: int) -> dict[tuple[int, str], tuple[bytes, bytes] | None]:
-    """Return salt and body of the groups of records `start` ≤ sequence < `stop`, None where erased."""
-    rows = (
-        JournalPayload.select(JournalPayload.sequence, JournalPayload.group, JournalPayload.salt, JournalPayload.body)
-        .where(JournalPayload.log == log, JournalPayload.sequence >= start, JournalPayload.sequence < stop)
-        .tuples()
-    )
-    return {(seq, group): None if body is None else (bytes(salt), bytes(body)) for seq, group, salt, body in rows}
+class Line(NamedTuple):
+    """A record as it is stored, with what stands beside it: salt and body of each group, None where erased."""
+
+    sequence: int
+    previous: str
+    hash: str
+    operation: str
+    time: str
+    header: bytes
+    proof: tuple[bytes, bytes] | None
+    trace: tuple[bytes, bytes] | None
+    office: UUID | None
+
+
+def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 2_000) -> Iterator[Line]:
+    """Yield the records `start` ≤ sequence < `stop` of `log` in order, in constant memory."""
+    while rows := _execute(_READ, log, start, stop, batch).fetchall():
+        for row in rows:
+            sequence, previous, hashed, operation, time, header, *beside, office = row
+            proof, trace = _payload(*beside[:2]), _payload(*beside[2:])
+            whose = JournalPayload.office.python_value(office)
+            yield Line(sequence, previous, hashed, operation, time, header, proof, trace, whose)
+        start = rows[-1][0] + 1
+
+
+def _payload(salt: bytes | None, body: bytes | None) -> tuple[bytes, bytes] | None:
+    return None if salt is None or body is None else (salt, body)
 
 
 @contextmanager
@@ -223,46 +238,67 @@ def snapshot() -> Iterator[None]:
             yield
 
 
-def _lock_head() -> JournalLog:
-    row = models.locked(JournalLog.select().where(JournalLog.closed_at.is_null())).first()
+class _Head(NamedTuple):
+    """Where the chain ends: what the next record needs of the one before."""
+
+    log: str
+    size: int
+    hash: str
+    time: str
+
+
+# The statements of appending are written out: building them anew would take most of the time of a record.
+_LOCK_HEAD = "SELECT log, size, head, time FROM journal_log WHERE closed_at IS NULL"
+_MOVE_HEAD = "UPDATE journal_log SET size = ?, head = ?, time = ? WHERE log = ?"
+_ADD_RECORD = (
+    "INSERT INTO journal_record (log, sequence, previous, hash, operation, time, header) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_ADD_PAYLOADS = (
+    "INSERT INTO journal_payload (log, sequence, payload_group, salt, body, deposit, office) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, NULL, NULL)"
+)
+_READ = (
+    "SELECT r.sequence, r.previous, r.hash, r.operation, r.time, r.header, p.salt, p.body, t.salt, t.body, p.office "
+    "FROM journal_record AS r "
+    "LEFT JOIN journal_payload AS p ON p.log = r.log AND p.sequence = r.sequence AND p.payload_group = 'proof' "
+    "LEFT JOIN journal_payload AS t ON t.log = r.log AND t.sequence = r.sequence AND t.payload_group = 'trace' "
+    "WHERE r.log = ? AND r.sequence >= ? AND r.sequence < ? ORDER BY r.sequence LIMIT ?"
+)
+
+
+def _execute(statement: str, *values: object) -> Any:
+    if not models.is_sqlite():
+        statement = statement.replace("?", "%s")
+    return models.database.execute_sql(statement, values)
+
+
+def _lock_head() -> _Head:
+    row = _execute(_LOCK_HEAD if models.is_sqlite() else f"{_LOCK_HEAD} FOR UPDATE").fetchone()
     if row is None:
         raise JournalClosed
-    return row
+    return _Head(*row)
 
 
 def _write(  # the record exactly as the format's page says
-    head: JournalLog,
+    head: _Head,
     operation: str,
     time: str,
-    proof: dict[str, Any],
-    trace: dict[str, str],
+    groups: _Bodies,
     deposit: UUID | None,
     office: UUID | None,
-) -> int:
-    bodies = {"proof": record.encode_body("proof", proof), "trace": record.encode_body("trace", trace)}
+) -> _Head:
+    bodies = {group: record.encode_body(group, body) for group, body in groups.items()}
     salts = {group: secrets.token_bytes(32) for group in bodies}
+    committed = {group: record.commit(group, salts[group], body) for group, body in bodies.items()}
     header = record.build(
-        record.Header(
-            proof=record.commit("proof", salts["proof"], bodies["proof"]),
-            trace=record.commit("trace", salts["trace"], bodies["trace"]),
-            log=head.log,
-            operation=operation,
-            previous=head.head,
-            sequence=head.size,
-            time=time,
-        )
+        record.Header(**committed, log=head.log, operation=operation, previous=head.hash, sequence=head.size, time=time)
     )
     hashed = record.record_hash(header).hex()
-    JournalRecord.insert(
-        log=head.log, sequence=head.size, previous=head.head, hash=hashed, operation=operation, time=time, header=header
-    ).execute()
-    JournalPayload.insert_many([
-        {"log": head.log, "sequence": head.size, "group": group, "salt": salts[group], "body": bodies[group],
-         "deposit": deposit, "office": office}
-        for group in bodies
-    ]).execute()  # fmt: skip
-    head.size, head.head, head.time = head.size + 1, hashed, time
-    return int(head.size - 1)
+    _execute(_ADD_RECORD, head.log, head.size, head.hash, hashed, operation, time, header)
+    about = JournalPayload.deposit.db_value(deposit), JournalPayload.office.db_value(office)
+    proof = head.log, head.size, "proof", salts["proof"], bodies["proof"], *about
+    _execute(_ADD_PAYLOADS, *proof, head.log, head.size, "trace", salts["trace"], bodies["trace"])
+    return _Head(head.log, head.size + 1, hashed, time)
 
 
 def _proof(author: Author, what: dict[str, Any], detail: Mapping[str, Any]) -> dict[str, Any]:
@@ -316,24 +352,3 @@ def _plain(value: Any) -> Any:
 def _entry(sequence: int, time: str, operation: str, body: bytes | None) -> Entry:
     read = {} if body is None else json.loads(bytes(body))
     return Entry(sequence, record.parse_time(time), operation, read)
-
-
-def records(log: str, start: int = 0, batch: int = 2_000) -> Iterator[list[JournalRecord]]:
-    """Yield the records of `log` from `start`, in batches, in order, in constant memory."""
-    while True:
-        rows = list(
-            JournalRecord.select()
-            .where(JournalRecord.log == log, JournalRecord.sequence >= start)
-            .order_by(JournalRecord.sequence)
-            .limit(batch)
-        )
-        if not rows:
-            return
-        yield rows
-        start = rows[-1].sequence + 1
-
-
-def last_time() -> datetime | None:
-    """Return the time of the newest record, None before the first."""
-    row: pw.Model | None = JournalLog.get_or_none(JournalLog.closed_at.is_null())
-    return record.parse_time(row.time) if row and row.time else None

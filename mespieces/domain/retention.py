@@ -72,7 +72,7 @@ def beat(gateways: Gateways) -> None:
     """Remember that the worker lives, and at what time by its clock."""
     now = gateways.clock.now()
     with models.write():
-        clockwork.notice(now)
+        clockwork.notice(now, clockwork.last_record())
         clockwork.set_fact(clockwork.HEARTBEAT, now)
 
 

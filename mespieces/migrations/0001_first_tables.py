@@ -124,14 +124,15 @@ CREATE TABLE journal_log (
 CREATE TABLE journal_record (
   log TEXT NOT NULL REFERENCES journal_log (log) ON DELETE RESTRICT, sequence {bigint} NOT NULL CHECK (sequence >= 0),
   previous TEXT NOT NULL, hash TEXT NOT NULL, operation TEXT NOT NULL, time TEXT NOT NULL, header {bytes} NOT NULL,
-  PRIMARY KEY (log, sequence), UNIQUE (log, previous));;
+  PRIMARY KEY (log, sequence), UNIQUE (log, previous)){clustered};;
 
 CREATE TABLE journal_payload (
   log TEXT NOT NULL, sequence {bigint} NOT NULL, payload_group TEXT NOT NULL CHECK (payload_group IN ('proof', 'trace')),
   salt {bytes}, body {bytes}, deposit {uuid}, office {uuid}, PRIMARY KEY (log, sequence, payload_group),
   FOREIGN KEY (log, sequence) REFERENCES journal_record (log, sequence) ON DELETE RESTRICT,
-  CHECK ((salt IS NULL) = (body IS NULL)));;
-CREATE INDEX journal_payload_deposit ON journal_payload (deposit, sequence);;
+  CHECK ((salt IS NULL) = (body IS NULL))){clustered};;
+CREATE INDEX journal_payload_deposit ON journal_payload (deposit, sequence) WHERE deposit IS NOT NULL;;
+CREATE INDEX journal_payload_office ON journal_payload (office, sequence) WHERE office IS NOT NULL;;
 
 CREATE TABLE journal_subtree (
   log TEXT NOT NULL REFERENCES journal_log (log) ON DELETE RESTRICT, level INTEGER NOT NULL,

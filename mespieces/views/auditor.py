@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, jsonify, render_template
 
-from mespieces.domain import checkpoints
+from mespieces.domain import checkpoints, clockwork
 from mespieces.errors import NotFound
 from mespieces.verifier import note
 from mespieces.views import current
@@ -16,7 +16,7 @@ def show() -> str:
     return render_template(
         "audit/show.html",
         head=checkpoints.head(),
-        time=checkpoints.last_time(),
+        time=clockwork.last_record(),
         verified=checkpoints.last_verification(),
         recent=checkpoints.recent(),
         vkey=checkpoints.vkey(current.gateways()),

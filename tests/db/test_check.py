@@ -18,7 +18,7 @@ from aiosmtpd.smtp import AuthResult
 
 from mespieces import models
 from mespieces.cli import check, console
-from mespieces.domain import clockwork, journal
+from mespieces.domain import clockwork
 from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
 from mespieces.models import Fact, JournalLog
@@ -159,7 +159,7 @@ def test_a_jump_that_waits_is_told_until_it_is_confirmed(environment):
 
 def test_a_clock_that_agrees_to_the_second_is_right(environment):
     JournalLog.update(time=(SystemClock().now() + timedelta(seconds=30)).isoformat().replace("+00:00", "Z")).execute()
-    assert journal.last_time() > SystemClock().now()
+    assert clockwork.last_record() > SystemClock().now()
 
     run(environment, "check", status=0)
 
