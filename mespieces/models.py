@@ -185,6 +185,7 @@ class Deposit(Row):
     withdrawn_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
     withdrawn_because = pw.TextField(null=True)
     ended_at = instant(null=True)
+    purged_at = instant(null=True)
 
     def __str__(self) -> str:
         return str(self.office_reference)

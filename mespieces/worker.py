@@ -18,6 +18,7 @@ from mespieces.domain import (
     journal,
     notices,
     outbox,
+    purges,
     retention,
     throttle,
 )
@@ -130,6 +131,7 @@ class Worker:
         invitations.sweep(self._runtime.gateways)
         retention.sweep(self._runtime.gateways)
         drafts.drop_old(self._runtime.gateways)
+        purges.run(self._runtime.gateways)
         retention.sweep_orphans(self._runtime.gateways)
         with models.write():
             throttle.sweep(self._runtime.gateways.clock.now())

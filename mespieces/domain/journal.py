@@ -209,6 +209,7 @@ class Line(NamedTuple):
     header: bytes
     proof: tuple[bytes, bytes] | None
     trace: tuple[bytes, bytes] | None
+    deposit: UUID | None
     office: UUID | None
 
 
@@ -216,10 +217,10 @@ def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 2_000) -> It
     """Yield the records `start` ≤ sequence < `stop` of `log` in order, in constant memory."""
     while rows := _execute(_READ, log, start, stop, batch).fetchall():
         for row in rows:
-            sequence, previous, hashed, operation, time, header, *beside, office = row
+            sequence, previous, hashed, operation, time, header, *beside, deposit, office = row
             proof, trace = _payload(*beside[:2]), _payload(*beside[2:])
-            whose = JournalPayload.office.python_value(office)
-            yield Line(sequence, previous, hashed, operation, time, header, proof, trace, whose)
+            whose = JournalPayload.deposit.python_value(deposit), JournalPayload.office.python_value(office)
+            yield Line(sequence, previous, hashed, operation, time, header, proof, trace, *whose)
         start = rows[-1][0] + 1
 
 
@@ -258,7 +259,7 @@ _ADD_PAYLOADS = (
     "VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, NULL, NULL)"
 )
 _READ = (
-    "SELECT r.sequence, r.previous, r.hash, r.operation, r.time, r.header, p.salt, p.body, t.salt, t.body, p.office "
+    "SELECT r.sequence, r.previous, r.hash, r.operation, r.time, r.header, p.salt, p.body, t.salt, t.body, p.deposit, p.office "
     "FROM journal_record AS r "
     "LEFT JOIN journal_payload AS p ON p.log = r.log AND p.sequence = r.sequence AND p.payload_group = 'proof' "
     "LEFT JOIN journal_payload AS t ON t.log = r.log AND t.sequence = r.sequence AND t.payload_group = 'trace' "

@@ -36,12 +36,13 @@ CREATE TABLE deposit (
   created_at {instant} NOT NULL, created_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT,
   filed_at {instant}, filed_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, filed_sequence {bigint},
   expires_at {instant}, prolonged_until DATE, withdrawn_at {instant},
-  withdrawn_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, withdrawn_because TEXT, ended_at {instant},
+  withdrawn_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, withdrawn_because TEXT, ended_at {instant}, purged_at {instant},
   CHECK ((filed_at IS NULL) = (expires_at IS NULL)),
   CHECK ((withdrawn_at IS NULL) = (withdrawn_because IS NULL)),
   CHECK (withdrawn_at IS NULL OR filed_at IS NOT NULL));;
 CREATE INDEX deposit_office_id ON deposit (office_id, created_at);;
 CREATE INDEX deposit_expires_at ON deposit (expires_at);;
+CREATE INDEX deposit_filed_at ON deposit (filed_at) WHERE purged_at IS NULL;;
 CREATE UNIQUE INDEX deposit_replaces_id ON deposit (replaces_id);;
 
 CREATE TABLE document (
@@ -162,6 +163,9 @@ CREATE TABLE fact (name TEXT PRIMARY KEY, at {instant} NOT NULL, detail TEXT NOT
 
 # The journal's headers never change (art. 6): the database itself refuses, whoever asks.
 SQLITE_GUARDS = """
+CREATE TRIGGER journal_record_no_replace BEFORE INSERT ON journal_record
+  WHEN EXISTS (SELECT 1 FROM journal_record WHERE log = NEW.log AND (sequence = NEW.sequence OR previous = NEW.previous))
+  BEGIN SELECT RAISE(ABORT, 'journal_record never changes'); END;;
 CREATE TRIGGER journal_record_no_update BEFORE UPDATE ON journal_record
   BEGIN SELECT RAISE(ABORT, 'journal_record never changes'); END;;
 CREATE TRIGGER journal_record_no_delete BEFORE DELETE ON journal_record

@@ -1,5 +1,8 @@
 """The tables that migrations make, and those that the models describe; what the database itself refuses."""
 
+import sqlite3
+from contextlib import closing
+
 import peewee as pw
 import pytest
 
@@ -108,6 +111,25 @@ def test_the_database_refuses_to_change_a_record_of_the_journal(database):
         with pytest.raises(pw.PeeweeException, match="journal_record never changes"), models.write():
             database.execute_sql(statement)
         assert list(models.JournalRecord.select().tuples()) == before
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL has no INSERT OR REPLACE
+def test_a_program_that_knows_nothing_of_the_product_replaces_no_record_either(database):
+    before = list(models.JournalRecord.select().tuples())
+
+    rest = ", 'forged', operation, time, header"
+    with closing(sqlite3.connect(database.database)) as stranger:  # without the product's settings of a connection
+        for place in (
+            f"log, sequence, previous{rest}",
+            f"log, sequence + 1, previous{rest}",
+            f"log, sequence, 'other'{rest}",
+        ):
+            with pytest.raises(sqlite3.IntegrityError, match="journal_record never changes"):
+                stranger.execute(
+                    f"INSERT OR REPLACE INTO journal_record SELECT {place} FROM journal_record"  # noqa: S608 — names of columns
+                )
+
+    assert list(models.JournalRecord.select().tuples()) == before
 
 
 def test_the_database_refuses_to_change_a_published_checkpoint(database, gateways):

@@ -1,0 +1,209 @@
+"""Purges: personal data leaves the journal when its time is over, announced first, and the chain still verifies (art. 5, 6).
+
+Rules of `docs/journal-format.md`, *Purge*: `trace` 12 months after its record; `proof` with its deposit, 18 months after
+the filing at the earliest and some months after the end of the availability; what concerns no deposit, 18 months after
+its record. Only the open journal is purged: nothing can be announced any more in one that was closed.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from dateutil.relativedelta import relativedelta
+
+from mespieces import models
+from mespieces.domain import clockwork, journal, retention
+from mespieces.gateways import Gateways
+from mespieces.models import Deposit, Fact, JournalPayload, JournalRecord
+from mespieces.verifier import purge, record
+from mespieces.verifier.record import Group
+
+BATCH = 1_000
+"""Records looked at, or erased, in one transaction: others append in between."""
+MARGIN = timedelta(days=1)
+"""Waited beyond each delay, so that a clock set back a little makes no purge too early."""
+
+
+class Range(NamedTuple):
+    """Records from `first` to `last`, both included, whose payloads of one group go; `filed` starts their delay."""
+
+    first: int
+    last: int
+    group: Group
+    filed: int | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Return the range as `journal.purged` writes it."""
+        start = {} if self.filed is None else {"filed": self.filed}
+        return {"from": self.first, "to": self.last, "group": self.group, **start}
+
+
+def run(gateways: Gateways) -> int:
+    """Erase what is due and return how many payloads that was. Can be cut anywhere and run again.
+
+    Nothing goes while a jump of the clock waits to be confirmed.
+    """
+    now = gateways.clock.now()
+    if clockwork.jumped(now):
+        return 0
+    erased = sum(_of_deposit(gateways, deposit) for deposit in over(gateways, now))
+    return erased + _in_order(gateways, "trace") + _in_order(gateways, "proof")
+
+
+def due_at(gateways: Gateways, deposit: Deposit) -> datetime | None:
+    """Return when the journal forgets what a deposit's records say, None while its availability lasts."""
+    end = deposit.withdrawn_at or (deposit.ended_at and deposit.expires_at)
+    if end is None:
+        return None
+    after = end + relativedelta(months=gateways.settings.purge_months)
+    return max(after, deposit.filed_at + relativedelta(months=purge.MONTHS["proof"])) + MARGIN
+
+
+def over(gateways: Gateways, now: datetime) -> list[Deposit]:
+    """Return the deposits whose records must be purged now."""
+    query = Deposit.select().where(
+        Deposit.filed_at < now - relativedelta(months=purge.MONTHS["proof"]),
+        Deposit.purged_at.is_null(),
+        Deposit.ended_at.is_null(False) | Deposit.withdrawn_at.is_null(False),
+    )
+    return [deposit for deposit in query if (due := due_at(gateways, deposit)) and due <= now]
+
+
+def _of_deposit(gateways: Gateways, deposit: Deposit) -> int:
+    """Erase every `proof` of a deposit: in several transactions when there are many, the last one remembering it."""
+    log, erased = journal.head().log, 0
+    filed = deposit.filed_sequence if _filed_here(log, deposit) else None
+    while True:
+        with models.write():
+            row = models.locked(Deposit.select().where(Deposit.id == deposit.id)).get()
+            due = _sequences(log, row, filed, gateways.clock.now())
+            erased += _erase(gateways, log, list(_joined(due, filed)))
+            if len(due) < BATCH:
+                Deposit.update(purged_at=gateways.clock.now()).where(Deposit.id == deposit.id).execute()
+                return erased
+
+
+def _filed_here(log: str, deposit: Deposit) -> bool:
+    """Tell whether the filing stands in this journal rather than in one that it continues."""
+    return (
+        JournalPayload.select()
+        .join(
+            JournalRecord,
+            on=((JournalRecord.log == JournalPayload.log) & (JournalRecord.sequence == JournalPayload.sequence)),
+        )
+        .where(
+            JournalPayload.log == log,
+            JournalPayload.sequence == deposit.filed_sequence,
+            JournalPayload.deposit == deposit.id,
+            JournalRecord.operation == "deposit.filed",
+        )
+        .exists()
+    )
+
+
+def _sequences(log: str, deposit: Deposit, filed: int | None, now: datetime) -> list[int]:
+    """Return the deposit's records to erase, a batch at most; those that count from themselves only when they are due."""
+    query = (
+        JournalPayload.select(JournalPayload.sequence, JournalRecord.time)
+        .join(
+            JournalRecord,
+            on=((JournalRecord.log == JournalPayload.log) & (JournalRecord.sequence == JournalPayload.sequence)),
+        )
+        .where(
+            JournalPayload.deposit == deposit.id,
+            JournalPayload.log == log,
+            JournalPayload.group == "proof",
+            JournalPayload.body.is_null(False),
+        )
+        .order_by(JournalPayload.sequence)
+        .limit(BATCH)
+        .tuples()
+    )
+    return [sequence for sequence, time in query if filed is not None or _is_due("proof", time, now)]
+
+
+def _joined(sequences: list[int], filed: int | None) -> Iterator[Range]:
+    """Join neighbours into ranges: a range names no record of anybody else's."""
+    start = None
+    for place, sequence in enumerate(sequences):
+        start = sequence if start is None else start
+        if place + 1 == len(sequences) or sequences[place + 1] != sequence + 1:
+            yield Range(start, sequence, "proof", filed)
+            start = None
+
+
+def _in_order(gateways: Gateways, group: Group) -> int:
+    """Erase one group of the records that count from themselves, going on from where the last run stopped."""
+    log = journal.head().log
+    name, erased = f"purged.{group}.{log}", 0
+    while True:
+        with models.write():
+            now = gateways.clock.now()
+            fact = Fact.get_or_none(Fact.name == name)
+            start = int(fact.detail) if fact else 0
+            lines = [line for line in journal.lines(log, start, start + BATCH) if _is_due(group, line.time, now)]
+            # A record that is not due yet stops the walk, even if one after it were (the clock was set back).
+            lines = [line for place, line in enumerate(lines) if line.sequence == start + place]
+            if not lines:
+                return erased
+            kept = _held(line.deposit for line in lines) if group == "proof" else frozenset()
+            erased += _erase(gateways, log, list(_spanned(lines, group, kept)))
+            clockwork.set_fact(name, now, str(start + len(lines)))
+
+
+def _held(deposits: Iterator[UUID | None]) -> frozenset[UUID]:
+    """Return those of the deposits whose records go with them: filed ones, until they are purged."""
+    named = {deposit for deposit in deposits if deposit}
+    query = Deposit.select(Deposit.id).where(
+        Deposit.id.in_(list(named)), Deposit.filed_at.is_null(False), Deposit.purged_at.is_null()
+    )
+    return frozenset(row.id for row in query)
+
+
+def _spanned(lines: list[journal.Line], group: Group, kept: frozenset[UUID]) -> Iterator[Range]:
+    """Join records that go into ranges, across those of `journal.*`, which hold nobody's data and stay."""
+    first = last = None
+    for line in lines:
+        payload = line.proof if group == "proof" else line.trace
+        if line.operation.startswith("journal."):
+            continue
+        if payload is not None and line.deposit not in kept:
+            first, last = line.sequence if first is None else first, line.sequence
+        elif first is not None and last is not None:
+            yield Range(first, last, group)
+            first = None
+    if first is not None and last is not None:
+        yield Range(first, last, group)
+
+
+def _is_due(group: Group, time: str, now: datetime) -> bool:
+    return purge.months_after(time, purge.MONTHS[group]) <= record.format_time(now - MARGIN)
+
+
+def _erase(gateways: Gateways, log: str, ranges: list[Range]) -> int:
+    """Announce, then erase, inside the caller's transaction."""
+    if not ranges:
+        return 0
+    detail = {"ranges": [one.told() for one in ranges], "reason": "retention"}
+    erased = 0
+    for one in ranges:
+        never = JournalRecord.select(JournalRecord.sequence).where(
+            JournalRecord.log == log,
+            JournalRecord.sequence.between(one.first, one.last),
+            JournalRecord.operation.startswith("journal."),
+        )
+        erased += (
+            JournalPayload.update(salt=None, body=None)
+            .where(
+                JournalPayload.log == log,
+                JournalPayload.sequence.between(one.first, one.last),
+                JournalPayload.group == one.group,
+                JournalPayload.body.is_null(False),
+                JournalPayload.sequence.not_in(never),
+            )
+            .execute()
+        )
+    clockwork.set_fact(retention.UNSETTLED, gateways.clock.now())
+    journal.append(gateways, "journal.purged", detail=detail)
+    return erased
