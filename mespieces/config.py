@@ -17,7 +17,8 @@ PREFIX = "MESPIECES_"
 KNOWN = frozenset({
     "DATA", "DATABASE_URL", "STORAGE_URL", "QUEUE_URL", "MAIL_URL", "MAIL_FROM", "PUBLIC_URL",
     "MASTER_KEY_FILE", "SECRET_KEY_FILE", "JOURNAL_KEY_FILE",
-    "ACT_ALONE", "FIRST_CONSULTATION_MAIL", "OFFICE_NETWORKS", "TRUSTED_PROXIES", "MAX_DOCUMENT_BYTES", "PURGE_MONTHS", "TSA_URL", "TSA_ROOTS",
+    "ACT_ALONE", "FIRST_CONSULTATION_MAIL", "OFFICE_NETWORKS", "TRUSTED_PROXIES", "MAX_DOCUMENT_BYTES", "PURGE_MONTHS", "NEWEST_CHECKPOINT_FILE",
+    "TSA_URL", "TSA_ROOTS",
 })  # fmt: skip
 _SENDER = re.compile(r"[^@\s,;:<>()\[\]\"\\]{1,64}@[^@\s,;<>()\"\\]+")
 
@@ -48,6 +49,7 @@ class Settings:
     trusted_proxies: int
     max_document_bytes: int
     purge_months: int
+    newest_checkpoint_file: Path
     tsa_url: str
     """Reserved: no timestamp is asked for yet."""
     tsa_roots: str
@@ -93,6 +95,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         trusted_proxies=_whole("TRUSTED_PROXIES", value("TRUSTED_PROXIES", "0"), 0, 10),
         max_document_bytes=_whole("MAX_DOCUMENT_BYTES", value("MAX_DOCUMENT_BYTES", str(50 * 2**20)), 1, 2**40),
         purge_months=_whole("PURGE_MONTHS", value("PURGE_MONTHS", "3"), 0, 600),
+        newest_checkpoint_file=Path(value("NEWEST_CHECKPOINT_FILE", str(data / "keys" / "newest-checkpoint.note"))),
         tsa_url=value("TSA_URL", ""),
         tsa_roots=value("TSA_ROOTS", ""),
     )

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mespieces import migrations, models
 from mespieces.config import Settings
-from mespieces.domain import checkpoints, clockwork, journal
+from mespieces.domain import checkpoints, clockwork, continuity, journal
 from mespieces.errors import Unavailable
 from mespieces.gateways import Gateways, keys
 from mespieces.gateways.bell import Bell
@@ -54,7 +54,9 @@ class Runtime:
     secret_key: bytes
 
 
-def open_runtime(settings: Settings, *, clock: Clock | None = None, check_tables: bool = True) -> Runtime:
+def open_runtime(
+    settings: Settings, *, clock: Clock | None = None, check_tables: bool = True, check_journal: bool = True
+) -> Runtime:
     """Open everything the settings name. Raises `Unavailable` in words when something is missing or wrong."""
     database = models.connect(settings.database_url)
     if check_tables:
@@ -71,6 +73,8 @@ def open_runtime(settings: Settings, *, clock: Clock | None = None, check_tables
     if check_tables:
         with database.connection_context():
             check_keys(gateways)
+            if check_journal:
+                continuity.check(gateways)
     return Runtime(
         settings=settings, database=database, gateways=gateways, secret_key=keys.read(settings.secret_key_file)
     )

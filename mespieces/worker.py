@@ -12,6 +12,7 @@ from mespieces import models
 from mespieces.domain import (
     checkpoints,
     consultations,
+    continuity,
     documents,
     drafts,
     invitations,
@@ -117,7 +118,7 @@ class Worker:
             log.info("%d deposits ended", len(gone))
 
     def _publish(self) -> None:
-        checkpoints.publish(self._runtime.gateways)
+        continuity.keep(self._runtime.gateways, checkpoints.publish(self._runtime.gateways))
         last = checkpoints.last_verification()
         due = last is None or self._runtime.gateways.clock.now() - last.at >= VERIFY_EVERY
         if due and journal.head().size:

@@ -39,7 +39,7 @@ def settings() -> config.Settings:
     return config.read(os.environ)
 
 
-def open_runtime(chosen: config.Settings | None = None) -> runtime.Runtime:
+def open_runtime(chosen: config.Settings | None = None, *, check_journal: bool = True) -> runtime.Runtime:
     """Open the product as the environment says. Raises `NothingInstalled`, `DatabaseUnreachable`, `Unavailable`."""
     found = chosen or settings()
     file = sqlite_file(found)
@@ -47,16 +47,19 @@ def open_runtime(chosen: config.Settings | None = None) -> runtime.Runtime:
         raise NothingInstalled(folder=found.data)
     try:
         with database_errors():
-            return runtime.open_runtime(found)
+            return runtime.open_runtime(found, check_journal=check_journal)
     except Unavailable:
         _hang_up(models.database.obj)
         raise
 
 
 @contextmanager
-def opened() -> Iterator[Gateways]:
-    """Open the product and its database for the time of a command. Raises as `open_runtime`."""
-    found = open_runtime()
+def opened(*, check_journal: bool = True) -> Iterator[Gateways]:
+    """Open the product and its database for the time of a command. Raises as `open_runtime`.
+
+    Without `check_journal`, also when the database is older than the journal's newest checkpoint.
+    """
+    found = open_runtime(check_journal=check_journal)
     with connected(found.database):
         yield found.gateways
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mespieces.cli import console
-from mespieces.domain import checkpoints, documents, exports
+from mespieces.domain import checkpoints, continuity, documents, exports
 from mespieces.domain import journal as records
 from mespieces.errors import Refusal
 from mespieces.gateways import Gateways
@@ -22,7 +22,7 @@ def journal() -> None:
 @console.json_option
 def head(*, as_json: bool) -> None:
     """Montre la tête du journal : taille, dernière empreinte, racine de l’arbre."""
-    with console.opened():
+    with console.opened(check_journal=False):
         found = asdict(checkpoints.head())
     console.tell(found, "\n".join(f"{name:<7}{value}" for name, value in found.items()), as_json=as_json)
 
@@ -32,7 +32,7 @@ def head(*, as_json: bool) -> None:
 @click.pass_context
 def verify(ctx: click.Context, *, as_json: bool) -> None:
     """Relit tout le journal ; sort avec 1 si quelque chose y a été changé."""
-    with console.opened() as gateways:
+    with console.opened(check_journal=False) as gateways:
         result = checkpoints.verify(gateways)
     words = f"Journal intact : {result.size} enregistrements relus."
     if result.findings:
@@ -52,6 +52,24 @@ def export(folder: Path, *, as_json: bool) -> None:
         vkey = checkpoints.vkey(gateways)
     words = f"{size} enregistrements exportés dans {folder}.\nVérifier : mespieces-verify {folder} --vkey '{vkey}'"
     console.tell({"folder": folder, "size": size, "vkey": vkey}, words, as_json=as_json)
+
+
+@journal.command()
+@click.option("--yes", "confirmed", is_flag=True, help="Ne demande pas de confirmation.")
+@console.json_option
+def reopen(*, confirmed: bool, as_json: bool) -> None:
+    """Ferme le journal et en ouvre un nouveau qui le cite : après la restauration d’une base plus ancienne."""
+    with console.opened(check_journal=False) as gateways:
+        if not confirmed:
+            click.confirm("Ouvrir un nouveau journal ? Celui-ci restera lisible et vérifiable, sans suite", abort=True)
+        old, opened = records.head(), continuity.reopen(gateways)
+        vkey = checkpoints.vkey(gateways)
+    found = {"log": opened.log, "previous": old.log, "size": old.size, "vkey": vkey}
+    words = (
+        f"Journal {old.log} fermé à {old.size} enregistrements.\n"
+        f"Nouveau journal {opened.log}, qui le cite. Nouvelle clé à publier : {vkey}"
+    )
+    console.tell(found, words, as_json=as_json)
 
 
 @click.group()

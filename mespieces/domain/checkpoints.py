@@ -76,8 +76,13 @@ def sign(gateways: Gateways, row: JournalLog, size: int) -> bytes:
 
 
 def vkey(gateways: Gateways) -> str:
-    """Return the public key that verifies the checkpoints, in the signed-note form."""
-    return note.format_vkey(note.verifier(journal.head().origin, gateways.journal_key))
+    """Return the public key that verifies the open journal's checkpoints, in the signed-note form."""
+    return vkey_of(gateways, journal.head())
+
+
+def vkey_of(gateways: Gateways, row: JournalLog) -> str:
+    """Return the public key that verifies the checkpoints of a journal, open or closed."""
+    return note.format_vkey(note.verifier(row.origin, gateways.journal_key))
 
 
 def newest() -> JournalCheckpoint | None:

@@ -29,13 +29,23 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author) -> int:
     with models.write():
         size = journal.append(gateways, "journal.exported", author=by) + 1
     row = journal.head()
+    _write_log(gateways, row, size, folder)
+    (folder / "checkpoints" / f"{size}.note").write_bytes(checkpoints.sign(gateways, row, size))
+    for earlier in JournalLog.select().where(JournalLog.closed_at.is_null(False)):
+        _write_log(gateways, earlier, earlier.size, folder / "previous" / earlier.log)
+    return size
+
+
+def _write_log(gateways: Gateways, row: JournalLog, size: int, folder: Path) -> None:
     for part in ("checkpoints", "timestamps"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     _write_records(row, size, folder / "journal.jsonl")
-    _write_checkpoints(gateways, row, size, folder / "checkpoints")
-    facts = {"log": row.log, "origin": row.origin, "vkey": checkpoints.vkey(gateways)}
+    # A closed journal may have a checkpoint beyond its end: it shows what a restored backup has lost.
+    for kept in JournalCheckpoint.select().where(JournalCheckpoint.log == row.log):
+        if row.closed_at or kept.size <= size:
+            (folder / "checkpoints" / f"{kept.size}.note").write_bytes(bytes(kept.note))
+    facts = {"log": row.log, "origin": row.origin, "vkey": checkpoints.vkey_of(gateways, row)}
     (folder / "log.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return size
 
 
 def _write_records(row: JournalLog, size: int, path: Path) -> None:
@@ -44,10 +54,3 @@ def _write_records(row: JournalLog, size: int, path: Path) -> None:
             lines.write(export.write_line(line.header, line.proof, line.trace))
         lines.flush()
         os.fsync(lines.fileno())
-
-
-def _write_checkpoints(gateways: Gateways, row: JournalLog, size: int, folder: Path) -> None:
-    query = JournalCheckpoint.select().where(JournalCheckpoint.log == row.log, JournalCheckpoint.size <= size)
-    for kept in query:
-        (folder / f"{kept.size}.note").write_bytes(bytes(kept.note))
-    (folder / f"{size}.note").write_bytes(checkpoints.sign(gateways, row, size))

@@ -136,12 +136,17 @@ def rehearse(gateways: Gateways, operation: str, *, author: Author, detail: Mapp
 
 def open_log(gateways: Gateways) -> str:
     """Open a journal under a random name, its first record saying so, remember its key, and return the name."""
+    with models.write():
+        return open_in_place(gateways)
+
+
+def open_in_place(gateways: Gateways, reopened: Mapping[str, Any] | None = None) -> str:
+    """Open a journal inside the caller's transaction; `reopened` is what it cites of the one it continues."""
     log, now = secrets.token_hex(16), gateways.clock.now()
     origin = f"{gateways.settings.host}/journal/{log}"
-    with models.write():
-        JournalLog.create(log=log, origin=origin, head=record.FIRST_PREVIOUS, opened_at=now)
-        clockwork.set_fact(VKEY, now, note.format_vkey(note.verifier(origin, gateways.journal_key)))
-        append(gateways, "journal.opened", author=OPERATOR)
+    JournalLog.create(log=log, origin=origin, head=record.FIRST_PREVIOUS, opened_at=now)
+    clockwork.set_fact(VKEY, now, note.format_vkey(note.verifier(origin, gateways.journal_key)))
+    append(gateways, "journal.opened", author=OPERATOR, detail={"reopened": reopened} if reopened else None)
     return log
 
 

@@ -19,7 +19,18 @@ import servers
 from click.testing import CliRunner, Result
 
 from mespieces import app, cli, models, runtime, server
-from mespieces.domain import clockwork, deposits, documents, drafts, journal, offices, recipients, retention
+from mespieces.domain import (
+    checkpoints,
+    clockwork,
+    continuity,
+    deposits,
+    documents,
+    drafts,
+    journal,
+    offices,
+    recipients,
+    retention,
+)
 from mespieces.gateways.clock import SystemClock
 from mespieces.models import Deposit, Document, Fact, Member, Office, Recipient
 from mespieces.verifier.__main__ import main as verify_main
@@ -412,6 +423,31 @@ def test_an_altered_journal_is_told_and_leaves_with_1(installed):
 
     assert result.exit_code == 1
     assert "PAYLOAD" in result.stdout
+
+
+def test_after_a_restored_backup_nothing_starts_until_the_journal_is_reopened(installed, tmp_path, capsys):
+    backup = (installed / "mespieces.db").read_bytes()
+    told("journal", "export", str(tmp_path / "later"))
+    opened = reopened()
+    with opened.database.connection_context():
+        continuity.keep(opened.gateways, checkpoints.publish(opened.gateways))
+        old = journal.head()
+    (installed / "mespieces.db").write_bytes(backup)
+    for left in ("mespieces.db-wal", "mespieces.db-shm"):
+        (installed / left).unlink(missing_ok=True)
+
+    refused = run("office", "list")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "mespieces journal reopen" in refused.stderr
+    assert run("journal", "verify").exit_code == 0
+
+    found = told("journal", "reopen", "--yes")
+
+    assert (found["previous"], found["size"] < old.size) == (old.log, True)
+    assert run("office", "list").exit_code == 0
+    exported = told("journal", "export", str(tmp_path / "after"))
+    assert verify_main([str(tmp_path / "after"), "--vkey", exported["vkey"]]) == 1
+    assert "TAIL_LOST" in capsys.readouterr().out
 
 
 def test_a_stored_document_that_changed_is_named(installed, paper):

@@ -1,0 +1,122 @@
+"""Continuity: a database put back from a backup has lost records that people hold proofs of, and must not go on unnoticed.
+
+The newest checkpoint is kept in a file outside the database. Unless the database contains it (its root, not only its
+size), nothing is appended any more until the operator opens a new journal, which says what it continues and what was lost.
+"""
+
+import logging
+from contextlib import suppress
+
+from mespieces import models
+from mespieces.domain import checkpoints, journal
+from mespieces.errors import Unavailable
+from mespieces.gateways import Gateways, disk
+from mespieces.models import JournalCheckpoint, JournalLog
+from mespieces.verifier import note
+
+log = logging.getLogger(__name__)
+
+
+class JournalRestored(Unavailable):
+    """The database does not contain the newest checkpoint that left it: records are missing or were rewritten."""
+
+    message = (
+        "Le journal de cette base de données s’arrête à {size} enregistrements et ne contient pas le dernier point de "
+        "contrôle connu ({known} enregistrements, gardé dans {path}) : une sauvegarde a sans doute été restaurée. Remettez "
+        "la base la plus récente ; si elle est perdue, lancez « mespieces journal reopen »."
+    )
+
+
+class CheckpointUnreadable(Unavailable):
+    """What is kept outside the database is no checkpoint."""
+
+    message = (
+        "Le fichier {path} n’est pas un point de contrôle lisible : remettez-le depuis une sauvegarde, ou supprimez-le si "
+        "vous savez pourquoi il est abîmé."
+    )
+
+
+def keep(gateways: Gateways, signed: bytes) -> None:
+    """Write a checkpoint outside the database, unless one as new stands there.
+
+    Raises `JournalRestored` rather than forget what the database has lost meanwhile, `CheckpointUnreadable`, OSError.
+    """
+    check(gateways)
+    known, new = newest_known(gateways), _parse(signed)
+    if known is None or known.origin != new.origin or known.size < new.size:
+        disk.write(gateways.settings.newest_checkpoint_file, signed)
+
+
+def newest_known(gateways: Gateways) -> note.Checkpoint | None:
+    """Return the checkpoint kept outside the database, None when there is none. Raises `CheckpointUnreadable`."""
+    path = gateways.settings.newest_checkpoint_file
+    try:
+        return _parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, note.NoteRefused, note.CheckpointRefused) as error:
+        raise CheckpointUnreadable(path=path) from error
+
+
+def check(gateways: Gateways) -> None:
+    """Make sure that the database contains what has left it. Raises `JournalRestored`, `CheckpointUnreadable`."""
+    known = newest_known(gateways)
+    if known is None:
+        return
+    row = JournalLog.get_or_none(JournalLog.log == known.origin.rpartition("/")[2])
+    if row and row.closed_at:  # the journal that continues it has said what was lost
+        return
+    if row and row.size >= known.size and checkpoints.root(row.log, known.size) == known.root:
+        return
+    size = row.size if row else 0
+    raise JournalRestored(size=size, known=known.size, path=gateways.settings.newest_checkpoint_file)
+
+
+def reopen(gateways: Gateways) -> JournalLog:
+    """Close the journal and open one that cites it, with the newest checkpoint known of it; return the new one's row.
+
+    1. The old journal's head and the newest checkpoint known, inside or outside the database, are cited.
+    2. The note that proves what was lost is kept with the old journal, to be exported with it.
+    3. The new journal's first checkpoint replaces the one kept outside.
+
+    Raises `JournalClosed`.
+    """
+    old, known = journal.head(), _known(gateways)
+    with models.write():
+        row = models.locked(JournalLog.select().where(JournalLog.log == old.log)).get()
+        cited = {"log": row.log, "size": row.size, "head": row.head}
+        if known and _log_of(known) == row.log:  # (1)
+            cited["checkpoint"] = {"size": known.size, "root": known.root.hex()}
+            _remember(gateways, row.log, known)  # (2)
+        JournalLog.update(closed_at=gateways.clock.now()).where(JournalLog.log == row.log).execute()
+        opened = journal.open_in_place(gateways, cited)
+    disk.write(gateways.settings.newest_checkpoint_file, checkpoints.publish(gateways))  # (3)
+    log.warning("journal %s continues %s at %d records", opened, row.log, row.size)
+    return journal.head()
+
+
+def _known(gateways: Gateways) -> note.Checkpoint | None:
+    """Return the newest checkpoint known of the open journal, the one outside the database first."""
+    with suppress(CheckpointUnreadable):
+        if outside := newest_known(gateways):
+            return outside
+    kept = checkpoints.newest()
+    return _parse(bytes(kept.note)) if kept else None
+
+
+def _remember(gateways: Gateways, of: str, known: note.Checkpoint) -> None:
+    path = gateways.settings.newest_checkpoint_file
+    with suppress(OSError):
+        signed = path.read_bytes()
+        if _parse(signed) == known:
+            JournalCheckpoint.insert(
+                log=of, size=known.size, note=signed, created_at=gateways.clock.now()
+            ).on_conflict_ignore().execute()
+
+
+def _log_of(known: note.Checkpoint) -> str:
+    return known.origin.rpartition("/")[2]
+
+
+def _parse(signed: bytes) -> note.Checkpoint:
+    return note.parse_checkpoint(note.split(signed)[0])
