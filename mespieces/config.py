@@ -48,9 +48,8 @@ class Settings:
     trusted_proxies: int
     max_document_bytes: int
     tsa_url: str
-    """Reserved: no timestamp is asked for yet."""
+    """Addresses of authorities, separated by spaces; empty when nobody is asked for certain dates."""
     tsa_roots: str
-    """Reserved, as above."""
 
     @property
     def https(self) -> bool:
@@ -91,7 +90,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         office_networks=_networks(value("OFFICE_NETWORKS", "0.0.0.0/0 ::/0")),
         trusted_proxies=_whole("TRUSTED_PROXIES", value("TRUSTED_PROXIES", "0"), 0, 10),
         max_document_bytes=_whole("MAX_DOCUMENT_BYTES", value("MAX_DOCUMENT_BYTES", str(50 * 2**20)), 1, 2**40),
-        tsa_url=value("TSA_URL", ""),
+        tsa_url=_authorities(value("TSA_URL", "")),
         tsa_roots=value("TSA_ROOTS", ""),
     )
 
@@ -130,6 +129,16 @@ def _mail(url: str) -> str:
             name="MESPIECES_MAIL_URL", reason="on attend smtp://serveur:25, smtps://serveur:465 ou file:///dossier"
         )
     return url
+
+
+def _authorities(text: str) -> str:
+    for part in map(_split, text.split()):
+        if not part or part.scheme not in {"http", "https"} or not part.hostname or part.query or "@" in part.netloc:
+            raise SettingWrong(
+                name="MESPIECES_TSA_URL",
+                reason="on attend des adresses comme https://tsa.example.fr, séparées d’un espace",
+            )
+    return text
 
 
 def _sender(text: str) -> str:
