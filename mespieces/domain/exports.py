@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mespieces import models
-from mespieces.domain import checkpoints, journal
+from mespieces.domain import anchors, checkpoints, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
 from mespieces.models import JournalCheckpoint, JournalLog
@@ -34,6 +34,7 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author) -> int:
         (folder / part).mkdir(parents=True, exist_ok=True)
     _write_records(row, size, folder / "journal.jsonl")
     _write_checkpoints(gateways, row, size, folder / "checkpoints")
+    anchors.export(row.log, size, folder / "timestamps")
     facts = {"log": row.log, "origin": row.origin, "vkey": checkpoints.vkey(gateways)}
     (folder / "log.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return size
