@@ -93,8 +93,11 @@ def drift() -> float:
 
 def check_clock(gateways: Gateways) -> None:
     """Make sure that our clock is not known to be wrong. Raises `ClockWrong` when two authorities agree that it is."""
-    oldest = gateways.clock.now() - FRESH
-    found = [one["drift"] for one in _measures().values() if record.parse_time(one["at"]) >= oldest]
+    # A measure from our future was made before the clock was set right.
+    now = gateways.clock.now()
+    found = [
+        one["drift"] for one in _measures().values() if timedelta(0) <= now - record.parse_time(one["at"]) <= FRESH
+    ]
     if max(sum(ahead > WRONG_CLOCK for ahead in found), sum(ahead < -WRONG_CLOCK for ahead in found)) >= 2:
         raise ClockWrong
 
@@ -124,11 +127,15 @@ def _claim(gateways: Gateways) -> bool:
     with models.write():
         models.locked(JournalLog.select().where(JournalLog.closed_at.is_null())).first()
         row = Fact.get_or_none(Fact.name == NEXT)
-        # Farther ahead than any wait: the clock was set back since.
-        if row and now < row.at <= now + LONGEST_WAIT:
+        # Farther ahead than the wait: the clock was set back since.
+        if row and now < row.at <= now + _wait(row.detail):
             return False
         clockwork.set_fact(NEXT, now + BETWEEN, row.detail if row else "")
     return True
+
+
+def _wait(tries: str) -> timedelta:
+    return min(BETWEEN * 2 ** min(max(int(tries or 0) - 1, 0), 10), LONGEST_WAIT)
 
 
 def _put_off(gateways: Gateways) -> None:
@@ -137,7 +144,7 @@ def _put_off(gateways: Gateways) -> None:
     with models.write():
         row = Fact.get(Fact.name == NEXT)
         tries = int(row.detail or 0) + 1
-        clockwork.set_fact(NEXT, now + min(BETWEEN * 2 ** min(tries - 1, 10), LONGEST_WAIT), str(tries))
+        clockwork.set_fact(NEXT, now + _wait(str(tries)), str(tries))
 
 
 def _ask(gateways: Gateways, signed: bytes, *, every: bool) -> Stamp | None:
