@@ -60,10 +60,10 @@ def find(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def remark(settings: Settings) -> list[str]:
     """Return what an operator should know though nothing is wrong."""
-    return [*_clock(settings), *_reachable(settings), *_account(settings), *_worker(settings)]
+    return [*_drift(settings), *_reachable(settings), *_account(settings), *_worker(settings)]
 
 
-def _clock(settings: Settings) -> Iterator[str]:
+def _drift(settings: Settings) -> Iterator[str]:
     """Tell that the machine's clock is not the authority's."""
     try:
         with _reading(settings):
