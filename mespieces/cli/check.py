@@ -23,6 +23,7 @@ from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
 from mespieces.gateways.mail import open_mail
 from mespieces.gateways.storage import open_storage
+from mespieces.gateways.timestamps import open_authorities
 from mespieces.models import Document, Message
 
 LEAST_ROOM = 1 << 30
@@ -51,6 +52,10 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
 
 def find(settings: Settings) -> Iterator[tuple[str, str]]:
     """Give each problem: what it is about, and the sentence."""
+    try:
+        open_authorities(settings)
+    except SettingWrong as error:
+        yield "timestamps", str(error)
     for about, look in _CHECKS.items():
         try:
             yield from ((about, words) for words in look(settings))
