@@ -51,9 +51,8 @@ class Settings:
     purge_months: int
     newest_checkpoint_file: Path
     tsa_url: str
-    """Reserved: no timestamp is asked for yet."""
+    """Addresses of authorities, separated by spaces; empty when nobody is asked for certain dates."""
     tsa_roots: str
-    """Reserved, as above."""
 
     @property
     def https(self) -> bool:
@@ -96,7 +95,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         max_document_bytes=_whole("MAX_DOCUMENT_BYTES", value("MAX_DOCUMENT_BYTES", str(50 * 2**20)), 1, 2**40),
         purge_months=_whole("PURGE_MONTHS", value("PURGE_MONTHS", "3"), 0, 600),
         newest_checkpoint_file=Path(value("NEWEST_CHECKPOINT_FILE", str(data / "keys" / "newest-checkpoint.note"))),
-        tsa_url=value("TSA_URL", ""),
+        tsa_url=_authorities(value("TSA_URL", "")),
         tsa_roots=value("TSA_ROOTS", ""),
     )
 
@@ -135,6 +134,16 @@ def _mail(url: str) -> str:
             name="MESPIECES_MAIL_URL", reason="on attend smtp://serveur:25, smtps://serveur:465 ou file:///dossier"
         )
     return url
+
+
+def _authorities(text: str) -> str:
+    for part in map(_split, text.split()):
+        if not part or part.scheme not in {"http", "https"} or not part.hostname or part.query or "@" in part.netloc:
+            raise SettingWrong(
+                name="MESPIECES_TSA_URL",
+                reason="on attend des adresses comme https://tsa.example.fr, séparées d’un espace",
+            )
+    return text
 
 
 def _sender(text: str) -> str:

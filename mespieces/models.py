@@ -411,6 +411,23 @@ class JournalCheckpoint(Model):
         primary_key = pw.CompositeKey("log", "size")
 
 
+class JournalTimestamp(Model):
+    """A third party's token over a checkpoint's note, verified before it was kept; our own clock around it."""
+
+    log = pw.TextField()
+    size = pw.BigIntegerField()
+    number = pw.IntegerField()
+    der = pw.BlobField()
+    time = instant()
+    authority = pw.TextField()
+    qualified = pw.IntegerField()
+    asked_at = instant()
+    answered_at = instant()
+
+    class Meta:
+        primary_key = pw.CompositeKey("log", "size", "number")
+
+
 class Message(Row):
     """A mail to send: its kind and whom it is for, never its text (codes are rendered at sending).
 
@@ -446,7 +463,7 @@ class Fact(Model):
 TABLES: tuple[type[Model], ...] = (
     Office, Member, Invitation, RecoveryCode, Deposit, Document, Recipient, Signification, Access, CodeKey,
     SignIn, Session, Throttle, Consultation, Delivery, JournalLog, JournalRecord, JournalPayload, JournalSubtree,
-    JournalCheckpoint, Message, Fact,
+    JournalCheckpoint, JournalTimestamp, Message, Fact,
 )  # fmt: skip
 
 

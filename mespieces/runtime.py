@@ -14,6 +14,7 @@ from mespieces.gateways.bell import Bell
 from mespieces.gateways.clock import Clock, SystemClock
 from mespieces.gateways.mail import open_mail
 from mespieces.gateways.storage import open_storage
+from mespieces.gateways.timestamps import open_authorities
 from mespieces.gateways.vault import Corrupted, MasterKeyLost, open_vault
 from mespieces.models import Fact
 
@@ -69,6 +70,7 @@ def open_runtime(
         mail=open_mail(settings.mail_url, settings.mail_from),
         bell=Bell(),
         journal_key=Ed25519PrivateKey.from_private_bytes(keys.read(settings.journal_key_file)),
+        authorities=open_authorities(settings),
     )
     if check_tables:
         with database.connection_context():

@@ -10,6 +10,7 @@ from huey.consumer import Consumer
 
 from mespieces import models
 from mespieces.domain import (
+    anchors,
     checkpoints,
     consultations,
     continuity,
@@ -27,7 +28,7 @@ from mespieces.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-EVERY_MINUTE = ("expiry", "mail", "previews", "journal")
+EVERY_MINUTE = ("expiry", "mail", "previews", "journal", "anchors")
 LONGEST_POLL = 1.0  # seconds: somebody waits for the code that an idle queue is asked to send
 FINISH_WITHIN = 20  # seconds, less than the web server's: a mail handed over and not remembered would leave twice
 VERIFY_EVERY = timedelta(hours=1)
@@ -51,6 +52,7 @@ class Worker:
             "previews": lambda: documents.draw_pending(runtime.gateways),
             "expiry": self._expire,
             "journal": self._publish,
+            "anchors": lambda: anchors.keep_up(runtime.gateways),
             "sweep": self._sweep,
         }
         self._under_way = {work: threading.Lock() for work in self._work}

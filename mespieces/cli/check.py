@@ -17,12 +17,13 @@ from mespieces import migrations, models
 from mespieces import runtime as starting
 from mespieces.cli import console
 from mespieces.config import Settings, SettingWrong
-from mespieces.domain import clockwork, documents, french, journal, offices
+from mespieces.domain import anchors, clockwork, documents, french, journal, offices
 from mespieces.errors import Refusal
 from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
 from mespieces.gateways.mail import open_mail
 from mespieces.gateways.storage import open_storage
+from mespieces.gateways.timestamps import open_authorities
 from mespieces.models import Document, Message
 
 LEAST_ROOM = 1 << 30
@@ -51,6 +52,10 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
 
 def find(settings: Settings) -> Iterator[tuple[str, str]]:
     """Give each problem: what it is about, and the sentence."""
+    try:
+        open_authorities(settings)
+    except SettingWrong as error:
+        yield "timestamps", str(error)
     for about, look in _CHECKS.items():
         try:
             yield from ((about, words) for words in look(settings))
@@ -60,16 +65,21 @@ def find(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def remark(settings: Settings) -> list[str]:
     """Return what an operator should know though nothing is wrong."""
-    return [*_reserved(settings), *_reachable(settings), *_account(settings), *_worker(settings)]
+    return [*_drift(settings), *_reachable(settings), *_account(settings), *_worker(settings)]
 
 
-def _reserved(settings: Settings) -> list[str]:
-    reserved = {"MESPIECES_TSA_URL": settings.tsa_url, "MESPIECES_TSA_ROOTS": settings.tsa_roots}
-    return [
-        f"{name} est réservé et n’a pas encore d’effet : le journal n’est horodaté par aucun tiers."
-        for name, value in reserved.items()
-        if value
-    ]
+def _drift(settings: Settings) -> Iterator[str]:
+    """Tell that the machine's clock is not the authority's."""
+    try:
+        with _reading(settings):
+            ahead = anchors.drift()
+    except (Refusal, pw.DatabaseError):  # said by the check of the database
+        return
+    if abs(ahead) > anchors.LARGEST_DRIFT:
+        yield (
+            f"L’horloge de cette machine s’écarte d’environ {round(abs(ahead))} secondes de celle de l’autorité "
+            "d’horodatage : réglez-la (service NTP)."
+        )
 
 
 def _reachable(settings: Settings) -> Iterator[str]:

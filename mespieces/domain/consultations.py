@@ -10,7 +10,7 @@ from datetime import timedelta
 from peewee import fn
 
 from mespieces import models
-from mespieces.domain import deposits, documents, journal, notices, outbox, throttle
+from mespieces.domain import anchors, deposits, documents, journal, notices, outbox, throttle
 from mespieces.errors import Refused, Unavailable
 from mespieces.gateways import Gateways, preview
 from mespieces.gateways.storage import Missing
@@ -266,6 +266,7 @@ def _journal_openings(
     The deposit is locked first, as everything that changes a filed deposit does: a withdrawal comes wholly before,
     and nothing is opened, or wholly after. Then the session: ten pages asked for at once open one consultation.
     """
+    anchors.check_clock(gateways)
     with models.write():
         deposit = models.locked(Deposit.select().where(Deposit.id == verified[0][0].deposit_id)).get()
         alive = models.locked(Session.select().where(Session.id == session.id)).first()

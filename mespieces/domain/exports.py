@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from mespieces import models
-from mespieces.domain import checkpoints, journal
+from mespieces.domain import anchors, checkpoints, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
 from mespieces.models import JournalCheckpoint, JournalLog
@@ -44,6 +44,7 @@ def _write_log(gateways: Gateways, row: JournalLog, size: int, folder: Path) -> 
     for kept in JournalCheckpoint.select().where(JournalCheckpoint.log == row.log):
         if row.closed_at or kept.size <= size:
             (folder / "checkpoints" / f"{kept.size}.note").write_bytes(bytes(kept.note))
+    anchors.export(row.log, size, folder / "timestamps")
     facts = {"log": row.log, "origin": row.origin, "vkey": checkpoints.vkey_of(gateways, row)}
     (folder / "log.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 

@@ -8,6 +8,7 @@ from mespieces.config import Settings
 from mespieces.gateways.bell import Bell
 from mespieces.gateways.clock import Clock
 from mespieces.gateways.mail import Mail
+from mespieces.gateways.timestamps import Authority
 from mespieces.gateways.vault import Vault
 
 
@@ -21,3 +22,4 @@ class Gateways:
     mail: Mail
     bell: Bell
     journal_key: Ed25519PrivateKey
+    authorities: tuple[Authority, ...] = ()

@@ -143,6 +143,12 @@ CREATE TABLE journal_checkpoint (
   log TEXT NOT NULL REFERENCES journal_log (log) ON DELETE RESTRICT, size {bigint} NOT NULL, note {bytes} NOT NULL,
   created_at {instant} NOT NULL, PRIMARY KEY (log, size));;
 
+CREATE TABLE journal_timestamp (
+  log TEXT NOT NULL, size {bigint} NOT NULL, number INTEGER NOT NULL CHECK (number >= 1), der {bytes} NOT NULL,
+  time {instant} NOT NULL, authority TEXT NOT NULL, qualified INTEGER NOT NULL CHECK (qualified IN (0, 1)),
+  asked_at {instant} NOT NULL, answered_at {instant} NOT NULL, PRIMARY KEY (log, size, number),
+  FOREIGN KEY (log, size) REFERENCES journal_checkpoint (log, size) ON DELETE RESTRICT);;
+
 CREATE TABLE message (
   id {uuid} PRIMARY KEY, kind TEXT NOT NULL, message_id TEXT NOT NULL UNIQUE CHECK (message_id <> ''),
   address TEXT NOT NULL, office_id {uuid} REFERENCES office (id) ON DELETE CASCADE,
@@ -172,6 +178,10 @@ CREATE TRIGGER journal_record_no_delete BEFORE DELETE ON journal_record
   BEGIN SELECT RAISE(ABORT, 'journal_record never changes'); END;;
 CREATE TRIGGER journal_checkpoint_no_update BEFORE UPDATE ON journal_checkpoint
   BEGIN SELECT RAISE(ABORT, 'journal_checkpoint never changes'); END;;
+CREATE TRIGGER journal_timestamp_no_update BEFORE UPDATE ON journal_timestamp
+  BEGIN SELECT RAISE(ABORT, 'journal_timestamp never changes'); END;;
+CREATE TRIGGER journal_timestamp_no_delete BEFORE DELETE ON journal_timestamp
+  BEGIN SELECT RAISE(ABORT, 'journal_timestamp never changes'); END;;
 """
 
 # The driver reads %% as one %.
@@ -184,6 +194,10 @@ CREATE TRIGGER journal_record_no_truncate BEFORE TRUNCATE ON journal_record
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();;
 CREATE TRIGGER journal_checkpoint_no_update BEFORE UPDATE ON journal_checkpoint
   FOR EACH ROW EXECUTE FUNCTION refuse_change();;
+CREATE TRIGGER journal_timestamp_no_change BEFORE UPDATE OR DELETE ON journal_timestamp
+  FOR EACH ROW EXECUTE FUNCTION refuse_change();;
+CREATE TRIGGER journal_timestamp_no_truncate BEFORE TRUNCATE ON journal_timestamp
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();;
 """
 
 

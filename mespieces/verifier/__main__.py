@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
-from mespieces.verifier import audit, export, findings, note, receipt, record
+from mespieces.verifier import audit, export, findings, note, receipt, record, timestamp
 from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code
 
@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         trust = audit.Trust(
             keys=[note.parse_vkey(text) for text in options.vkey],
             since=[_kept(path, options.vkey) for path in options.since],
+            roots=timestamp.read_roots(options.tsa_root.read_bytes()) if options.tsa_root else (),
         )
         verdict = receipt.verify(receipt.parse(options.receipt.read_bytes()), trust.keys) if options.receipt else None
         if verdict and verdict.checkpoint:
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         _say(json.dumps(_json(status, words, report, verdict), ensure_ascii=False, indent=1))
     else:
-        _tell(report, verdict)
+        _tell(report, verdict, roots=bool(trust.roots))
         _say(words)
     return status
 
@@ -82,8 +83,6 @@ def _conclude(
     )
     if wrong or (report and report.counts):
         return TAMPERED, "ALTÉRÉ : ce qui a été présenté n’est pas ce qui avait été scellé."
-    if options.tsa_root:
-        return UNCHECKED, "NON CONCLU : cette version ne vérifie pas les horodatages (--tsa-root)."
     if not trust.keys and not trust.since:
         return UNCHECKED, "NON CONCLU : sans ancre (--vkey ou --since), rien ne prouve que ce journal est le vrai."
     if (report and not report.bound) or (verdict and not verdict.checkpoint):
@@ -102,7 +101,7 @@ def _lag(log: audit.LogReport) -> float:
     return (record.parse_time(log.time) - record.parse_time(log.unanchored_since)) / timedelta(seconds=1)
 
 
-def _tell(report: audit.Report | None, verdict: receipt.Verdict | None) -> None:
+def _tell(report: audit.Report | None, verdict: receipt.Verdict | None, *, roots: bool) -> None:
     for log in report.logs if report else ():
         _say(f"Journal {log.log} ({log.origin})")
         _say(f"  {log.size} enregistrements, le dernier du {log.time}")
@@ -110,7 +109,8 @@ def _tell(report: audit.Report | None, verdict: receipt.Verdict | None) -> None:
         _say(f"  racine {log.root}")
         _say(f"  {log.purged} contenus effacés, {log.withheld} retenus, couverts par vos ancres : {log.trusted_size}")
         _say(f"  {log.unanchored} enregistrements sans horodatage depuis le {log.unanchored_since or '—'}")
-        _say(f"  {len(log.timestamps)} jetons d’horodatage présents, non vérifiés")
+        checked = f"vérifiés, dernière date certaine : {log.dated or '—'}" if roots else "non vérifiés"
+        _say(f"  {len(log.timestamps)} jetons d’horodatage présents, {checked}")
     if verdict:
         _tell_receipt(verdict)
     found = [*(report.findings if report else ()), *(verdict.findings if verdict else ())]

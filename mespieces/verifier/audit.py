@@ -7,7 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from mespieces.verifier import canonical, export, note, purge, record
+from cryptography import x509
+
+from mespieces.verifier import canonical, export, note, purge, record, timestamp
 from mespieces.verifier.chain import WITHHELD, Chain
 from mespieces.verifier.export import Source, Unreadable
 from mespieces.verifier.findings import Code, Finding
@@ -36,6 +38,8 @@ class LogReport:
     """Records after these, anchors themselves left out."""
     unanchored_since: str = ""
     timestamps: list[str] = field(default_factory=list)
+    dated: str = ""
+    """The last certain date, among the tokens that were checked."""
 
 
 @dataclass
@@ -62,6 +66,8 @@ class Trust:
 
     keys: Sequence[note.Verifier] = ()
     since: Sequence[note.Checkpoint] = ()
+    roots: Sequence[x509.Certificate] = ()
+    """Roots of timestamping authorities: without any, tokens are listed and not checked."""
 
 
 def verify(where: Source, trust: Trust) -> Report:
@@ -138,7 +144,9 @@ class _Audit:
         marks: list[tuple[int, bytes]] = sorted([*kept, *((size, b"") for size in self._sizes)])
         self._marks = deque(marks)
         self.seen.timestamps = [name for name in where.names(f"{folder}timestamps") if _TOKEN(name)]
-        stamped = self._sizes.intersection(_sizes(self.seen.timestamps, _TOKEN))
+        self._bad = {name for name in self.seen.timestamps if trust.roots and not self._dates(name, trust.roots)}
+        good = [name for name in self.seen.timestamps if name not in self._bad]
+        stamped = self._sizes.intersection(_sizes(good, _TOKEN))
         self.seen.anchored_size = max([*stamped, *(size for size, _ in kept)], default=0)
         self.signed_size = 0
         """The size of the newest checkpoint that is rightly signed."""
@@ -146,6 +154,10 @@ class _Audit:
 
     def run(self) -> Iterator[Finding]:
         """Yield what is wrong with this journal, and fill `seen`. Raises `Unreadable`."""
+        for bad in sorted(self._bad):
+            (size,) = _sizes([bad], _TOKEN)
+            about = f"{self._folder}timestamps/{bad}"
+            yield Finding(Code.BAD_TIMESTAMP, max(size - 1, 0), self.seen.log, about)
         name = f"{self._folder}journal.jsonl"
         chain = Chain(self.seen.log, self._announced(name))
         yield from self._reached(chain)
@@ -160,6 +172,16 @@ class _Audit:
         seen = self.seen
         seen.size, seen.head, seen.root, seen.time = chain.size, chain.head.hex(), chain.root().hex(), chain.time
         seen.purged, seen.withheld = chain.purged, chain.withheld
+
+    def _dates(self, name: str, roots: Sequence[x509.Certificate]) -> bool:
+        """Tell whether a token dates the checkpoint it is named after, for one of the auditor's authorities."""
+        (size,) = _sizes([name], _TOKEN)
+        data = export.read(self._where, f"{self._folder}checkpoints/{size}.note") or b""
+        token = export.read(self._where, f"{self._folder}timestamps/{name}") or b""
+        with suppress(timestamp.TokenRefused):
+            self.seen.dated = max(self.seen.dated, record.format_time(timestamp.verify(data, token, roots).time))
+            return True
+        return False
 
     def _announced(self, name: str) -> list[purge.Purge]:
         found: list[purge.Purge] = []

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, jsonify, render_template
 
-from mespieces.domain import checkpoints, clockwork
+from mespieces.domain import anchors, checkpoints, clockwork
 from mespieces.errors import NotFound
 from mespieces.verifier import note
 from mespieces.views import current
@@ -19,6 +19,7 @@ def show() -> str:
         time=clockwork.last_record(),
         verified=checkpoints.last_verification(),
         recent=checkpoints.recent(),
+        dated=anchors.situation(current.gateways()),
         vkey=checkpoints.vkey(current.gateways()),
     )
 
@@ -40,6 +41,17 @@ def checkpoint() -> Response:
 def earlier(size: int) -> Response:
     """An earlier checkpoint; its bytes never change."""
     return _note(checkpoints.kept(size))
+
+
+@bp.get("/timestamps/<int:size>.<int:number>.tsr")
+def timestamp(size: int, number: int) -> Response:
+    """A third party's token over a checkpoint's note; its bytes never change."""
+    found = anchors.kept(size, number)
+    if found is None:
+        raise NotFound
+    response = Response(bytes(found.der), mimetype="application/timestamp-reply")
+    response.headers["Content-Disposition"] = f'attachment; filename="{size}.{number}.tsr"'
+    return response
 
 
 def _note(found: object) -> Response:

@@ -498,15 +498,14 @@ def test_check_says_in_words_what_is_wrong(installed, monkeypatch, about, words,
     assert [row for row in problems if row["about"] == about and words in row["problem"]]
 
 
-def test_check_says_that_a_reserved_setting_has_no_effect_and_calls_it_no_problem(installed, monkeypatch):
+def test_check_says_that_the_authorities_roots_cannot_be_read(installed, monkeypatch):
     monkeypatch.setenv("MESPIECES_TSA_URL", "https://tsa.example.fr")
-    monkeypatch.setenv("MESPIECES_TSA_ROOTS", "/etc/roots.pem")
+    monkeypatch.setenv("MESPIECES_TSA_ROOTS", "/etc/no-such-roots.pem")
 
     shown = run("check")
 
-    assert shown.exit_code == 0
-    assert [line.split()[3] for line in shown.stdout.splitlines()[1:]] == ["MESPIECES_TSA_URL", "MESPIECES_TSA_ROOTS"]
-    assert "pas encore d’effet" in shown.stdout
+    assert shown.exit_code == 1
+    assert "MESPIECES_TSA_ROOTS" in shown.stdout
 
 
 def test_check_names_mails_that_wait_and_counts_those_that_never_arrived(installed):

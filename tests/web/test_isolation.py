@@ -59,6 +59,7 @@ EXPECTED = {
     "GET /audit/head": _all(200),
     "GET /audit/checkpoint": _all(404),  # none is signed yet
     "GET /audit/checkpoint/<int:size>": _all(404),
+    "GET /audit/timestamps/<int:size>.<int:number>.tsr": _all(404),
     "GET /healthz": _all(200),
     "GET /readyz": _all(503),  # no worker was seen
     # Recipients

@@ -1,0 +1,208 @@
+"""Certain dates: third parties' tokens over the journal's checkpoints, and what they tell of our own clock.
+
+A token is asked outside of any transaction; reading never waits for it. Anchors alone neither trigger one nor count as lag.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mespieces import models
+from mespieces.domain import checkpoints, clockwork, journal
+from mespieces.errors import Unavailable
+from mespieces.gateways import Gateways
+from mespieces.gateways.timestamps import AuthorityUnreachable, Stamp, TokenRefused
+from mespieces.models import Fact, JournalLog, JournalRecord, JournalTimestamp
+from mespieces.verifier import note, record, timestamp
+
+log = logging.getLogger(__name__)
+
+NEXT, CLOCK, TOLD = "anchors.next", "anchors.clock", "anchors.drift_told"
+ANCHORED = "journal.anchored"
+BETWEEN = timedelta(seconds=50)  # the worker asks once a minute; this only keeps a second worker from asking again
+LONGEST_WAIT = timedelta(minutes=15)
+LARGEST_DRIFT = 2.0
+WRONG_CLOCK = 60.0
+FRESH = timedelta(minutes=5)  # a measure the worker no longer renews must not close the service for ever
+
+
+class ClockWrong(Unavailable):
+    """Two authorities agree that our clock is wrong: a consultation would be journaled at a false date."""
+
+    message = (
+        "L’horloge de ce service est déréglée : une consultation porterait une date fausse. Réessayez dans quelques "
+        "minutes ; si cela dure, appelez l’étude."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What anybody may know of the certain dates: the last one, and what waits for the next, since when."""
+
+    configured: bool
+    last: JournalTimestamp | None
+    waiting: int
+    since: datetime | None
+    drift: float
+
+
+def situation(gateways: Gateways) -> Situation:
+    """Return how far certain dates go. Raises `JournalClosed`."""
+    last = newest()
+    after = _after(last)
+    first = after.order_by(JournalRecord.sequence).first()
+    since = record.parse_time(first.time) if first else None
+    return Situation(bool(gateways.authorities), last, _waiting(last) if first else 0, since, drift())
+
+
+def newest() -> JournalTimestamp | None:
+    """Return the token over the longest checkpoint of the open journal."""
+    query = JournalTimestamp.select().where(JournalTimestamp.log == journal.head().log)
+    return query.order_by(JournalTimestamp.size.desc(), JournalTimestamp.number).first()
+
+
+def kept(size: int, number: int) -> JournalTimestamp | None:
+    """Return one token of the open journal, None when there is none."""
+    if size >= 2**63 or number >= 2**31:
+        return None
+    return JournalTimestamp.get_or_none(log=journal.head().log, size=size, number=number)
+
+
+def keep_up(gateways: Gateways) -> bool:
+    """Have the journal dated when records wait for it, at most once a minute, and tell whether it was."""
+    wrong = [one for one in _measures().values() if abs(one["drift"]) > WRONG_CLOCK]
+    if not gateways.authorities or not (wrong or _after(newest()).exists()) or not _claim(gateways):
+        return False
+    signed = checkpoints.publish(gateways)
+    stamp = _ask(gateways, signed, every=bool(wrong))
+    if stamp is None:
+        _put_off(gateways)
+        return False
+    _keep(gateways, signed, stamp)
+    return True
+
+
+def drift() -> float:
+    """Return by how many seconds our clock was last seen ahead of an authority's (behind, when negative)."""
+    return max((one["drift"] for one in _measures().values()), key=abs, default=0.0)
+
+
+def check_clock(gateways: Gateways) -> None:
+    """Make sure that our clock is not known to be wrong. Raises `ClockWrong` when two authorities agree that it is."""
+    # A measure from our future was made before the clock was set right.
+    now = gateways.clock.now()
+    found = [
+        one["drift"] for one in _measures().values() if timedelta(0) <= now - record.parse_time(one["at"]) <= FRESH
+    ]
+    if max(sum(ahead > WRONG_CLOCK for ahead in found), sum(ahead < -WRONG_CLOCK for ahead in found)) >= 2:
+        raise ClockWrong
+
+
+def export(name: str, size: int, folder: Path) -> None:
+    """Write the tokens over the first `size` records of a journal, and the certificates they carry."""
+    carried: dict[bytes, None] = {}
+    query = JournalTimestamp.select().where(JournalTimestamp.log == name, JournalTimestamp.size <= size)
+    for one in query.order_by(JournalTimestamp.size, JournalTimestamp.number):
+        (folder / f"{one.size}.{one.number}.tsr").write_bytes(bytes(one.der))
+        carried |= dict.fromkeys(timestamp.certificates(bytes(one.der)))
+    if carried:
+        (folder / "certificates.pem").write_bytes(b"".join(carried))
+
+
+def _waiting(last: JournalTimestamp | None) -> int:
+    """Return how many records wait, without counting them one by one: each token since then made one that does not."""
+    size = int(journal.head().size)
+    if last is None:
+        return size
+    made = JournalTimestamp.select().where(JournalTimestamp.log == last.log, JournalTimestamp.size >= last.size)
+    return size - int(last.size) - int(made.count())
+
+
+def _after(last: JournalTimestamp | None) -> Any:
+    return JournalRecord.select().where(
+        JournalRecord.log == journal.head().log,
+        JournalRecord.sequence >= (last.size if last else 0),
+        JournalRecord.operation != ANCHORED,
+    )
+
+
+def _claim(gateways: Gateways) -> bool:
+    """Take this minute's turn, unless another worker has, or it is put off."""
+    now = gateways.clock.now()
+    with models.write():
+        models.locked(JournalLog.select().where(JournalLog.closed_at.is_null())).first()
+        row = Fact.get_or_none(Fact.name == NEXT)
+        # Farther ahead than the wait: the clock was set back since.
+        if row and now < row.at <= now + _wait(row.detail):
+            return False
+        clockwork.set_fact(NEXT, now + BETWEEN, row.detail if row else "")
+    return True
+
+
+def _wait(tries: str) -> timedelta:
+    return min(BETWEEN * 2 ** min(max(int(tries or 0) - 1, 0), 10), LONGEST_WAIT)
+
+
+def _put_off(gateways: Gateways) -> None:
+    """Wait longer after each failure of every authority."""
+    now = gateways.clock.now()
+    with models.write():
+        row = Fact.get(Fact.name == NEXT)
+        tries = int(row.detail or 0) + 1
+        clockwork.set_fact(NEXT, now + _wait(str(tries)), str(tries))
+
+
+def _ask(gateways: Gateways, signed: bytes, *, every: bool) -> Stamp | None:
+    """Return the first authority's token that can be had; ask them all when our clock is in doubt."""
+    first, measures = None, {}
+    for authority in gateways.authorities:
+        try:
+            stamp = authority.stamp(signed, gateways.clock)
+        except (AuthorityUnreachable, TokenRefused) as error:
+            log.warning("%s", error)
+            continue
+        measures[stamp.stated.authority] = {"drift": stamp.drift, "at": record.format_time(stamp.answered_at)}
+        first = first or stamp
+        if not every and abs(stamp.drift) <= WRONG_CLOCK:
+            break
+    if measures:
+        with models.write():
+            clockwork.set_fact(CLOCK, gateways.clock.now(), json.dumps(measures))
+    return first
+
+
+def _keep(gateways: Gateways, signed: bytes, stamp: Stamp) -> None:
+    """Keep a token and append its record in one transaction; a clock that drifts is journaled once a day."""
+    of, now = note.parse_checkpoint(note.split(signed)[0]), gateways.clock.now()
+    name, stated = of.origin.rpartition("/")[2], stamp.stated
+    detail = {
+        "size": of.size, "root": of.root.hex(), "sha256": hashlib.sha256(stamp.der).hexdigest(),
+        "authority": stated.authority, "time": record.format_time(stated.time),
+    }  # fmt: skip
+    with models.write():
+        models.locked(JournalLog.select().where(JournalLog.log == name)).first()
+        held = JournalTimestamp.select().where(JournalTimestamp.log == name, JournalTimestamp.size == of.size).count()
+        JournalTimestamp.create(
+            log=name, size=of.size, number=held + 1, der=stamp.der, time=stated.time, authority=stated.authority,
+            qualified=int(stated.qualified), asked_at=stamp.asked_at, answered_at=stamp.answered_at,
+        )  # fmt: skip
+        clockwork.set_fact(NEXT, now + BETWEEN)
+        told = Fact.get_or_none(Fact.name == TOLD)
+        tell = abs(stamp.drift) > LARGEST_DRIFT and (told is None or abs(now - told.at) >= timedelta(days=1))
+        if tell:
+            clockwork.set_fact(TOLD, now)
+        journal.append(gateways, ANCHORED, detail=detail | {"number": held + 1})
+        if tell:
+            seen = {"kind": "clock.drift", "seconds": round(stamp.drift), "authority": stated.authority}
+            journal.append(gateways, "incident.recorded", detail=seen)
+    if tell:
+        log.error("the clock is %+.1f seconds off, says %s", stamp.drift, stated.authority)
+
+
+def _measures() -> dict[str, dict[str, Any]]:
+    row = Fact.get_or_none(Fact.name == CLOCK)
+    return json.loads(row.detail) if row else {}

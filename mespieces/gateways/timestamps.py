@@ -1,0 +1,114 @@
+"""Certain dates asked of third parties (RFC 3161): what they answer is verified before anybody sees it."""
+
+import http.client
+import ssl
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
+
+from mespieces.config import Settings, SettingWrong
+from mespieces.errors import Unavailable
+from mespieces.gateways.clock import Clock
+from mespieces.verifier import timestamp
+from mespieces.verifier.timestamp import Stated
+
+ANSWERS_WITHIN = 10.0  # seconds, the whole exchange
+
+
+class AuthorityUnreachable(Unavailable):
+    """The authority does not answer in time, or not as one."""
+
+    message = "L’autorité d’horodatage {url} ne répond pas ({reason}). Un nouvel essai aura lieu."
+
+
+class TokenRefused(Unavailable):
+    """The authority answered something that dates nothing."""
+
+    message = "La réponse de l’autorité d’horodatage {url} est refusée : {reason}."
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A verified token, and what our clock said before asking and after the answer."""
+
+    der: bytes
+    stated: Stated
+    asked_at: datetime
+    answered_at: datetime
+
+    @property
+    def drift(self) -> float:
+        """How many seconds our clock is surely ahead (or behind, when negative) of the authority's; 0 when it may be right."""
+        margin = max(self.stated.accuracy or 0.0, 1.0)  # many authorities tell whole seconds
+        early = (self.asked_at - self.stated.time).total_seconds() - margin
+        late = (self.answered_at - self.stated.time).total_seconds() + margin
+        return early if early > 0 else min(late, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """One authority, reached at `url`, whose chain must end at one of `roots`."""
+
+    url: str
+    roots: tuple[x509.Certificate, ...]
+    within: float = ANSWERS_WITHIN
+
+    def stamp(self, data: bytes, clock: Clock) -> Stamp:
+        """Return a verified token over `data`. Raises `AuthorityUnreachable`, `TokenRefused`."""
+        request = TimestampRequestBuilder().data(data).hash_algorithm(HashAlgorithm.SHA256).build()
+        asked_at = clock.now()
+        der = self._ask(request.as_bytes())
+        answered_at = clock.now()
+        try:
+            stated = timestamp.verify(data, der, self.roots, nonce=request.nonce)
+        except timestamp.TokenRefused as error:
+            raise TokenRefused(url=self.url, reason=error) from error
+        return Stamp(der, stated, asked_at, answered_at)
+
+    def _ask(self, request: bytes) -> bytes:
+        until = time.monotonic() + self.within
+        line = _open(self.url, self.within)
+        try:
+            path = urlsplit(self.url).path or "/"
+            line.request("POST", path, request, {"Content-Type": "application/timestamp-query"})
+            answer = line.getresponse()
+            if answer.status != http.client.OK:
+                raise AuthorityUnreachable(url=self.url, reason=f"réponse {answer.status}")
+            received = b""
+            # One read at a time: an authority that lets bytes drip must not hold the worker.
+            while len(received) <= timestamp.LARGEST and (part := answer.read1(8192)):
+                received += part
+                if time.monotonic() > until:
+                    raise AuthorityUnreachable(url=self.url, reason="trop lente")
+        except (OSError, http.client.HTTPException) as error:
+            raise AuthorityUnreachable(url=self.url, reason=error or type(error).__name__) from error
+        finally:
+            line.close()
+        return received
+
+
+def _open(url: str, within: float) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    host = str(parts.hostname)
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, parts.port, timeout=within, context=ssl.create_default_context())
+    return http.client.HTTPConnection(host, parts.port, timeout=within)
+
+
+def open_authorities(settings: Settings) -> tuple[Authority, ...]:
+    """Return the configured authorities, first choice first; none is configured by default. Raises `SettingWrong`."""
+    if not settings.tsa_url:
+        return ()
+    if not settings.tsa_roots:
+        raise SettingWrong(name="MESPIECES_TSA_ROOTS", reason="il nomme le fichier PEM des racines, et il est vide")
+    try:
+        roots = tuple(timestamp.read_roots(Path(settings.tsa_roots).read_bytes()))
+    except (OSError, timestamp.TokenRefused) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingWrong(name="MESPIECES_TSA_ROOTS", reason=f"{settings.tsa_roots} : {reason}") from error
+    return tuple(Authority(url, roots) for url in settings.tsa_url.split())

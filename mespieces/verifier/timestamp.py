@@ -1,0 +1,191 @@
+"""RFC 3161: whether a token truly dates some bytes, told from the bytes, the token and the roots alone."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
+from rfc3161_client.tsp import Accuracy, TimeStampResponse
+
+from mespieces.verifier.faults import Fault
+
+LARGEST = 64 * 1024
+_QUALIFIED = bytes.fromhex("06060400975e0101")
+"""0.4.0.19422.1.1, esi4-qtstStatement-1 (ETSI EN 319 422 §9.1): the token claims to be a qualified one."""
+_SEQUENCE, _FIRST, _SECOND = 0x30, 0xA0, 0xA1
+
+
+class TokenRefused(Fault):
+    """A token that does not date these bytes, or that no trusted authority has signed; `str()` is why, in French."""
+
+
+class Stated(NamedTuple):
+    """What a verified token states. `qualified` is the authority's claim: the EU trusted list alone proves it."""
+
+    time: datetime
+    accuracy: float | None
+    serial: int
+    policy: str
+    authority: str
+    qualified: bool
+
+
+def read_roots(pem: bytes) -> list[x509.Certificate]:
+    """Return the roots of a PEM file. Raises `TokenRefused` when it holds none, or a certificate that is no root."""
+    try:
+        roots = x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise TokenRefused("le fichier des racines ne contient aucun certificat PEM lisible") from error
+    for root in roots:
+        if root.issuer != root.subject:
+            raise TokenRefused(f"« {root.subject.rfc4514_string()} » n’est pas un certificat racine")
+    return roots
+
+
+def verify(
+    data: bytes,
+    token: bytes,
+    roots: Sequence[x509.Certificate],
+    *,
+    nonce: int | None = None,
+    policy: str = "",
+) -> Stated:
+    """Return what `token` states of `data`. Raises `TokenRefused`.
+
+    Only `roots` are trusted: what the token carries helps to build the chain, at the token's own time (RFC 3161 §2.3).
+    """
+    response = _decode(token)
+    if response.status != 0:
+        raise TokenRefused("l’autorité n’a pas accordé le jeton")
+    try:
+        # Given no intermediate: the library would trust a self-signed one. Those inside the token suffice.
+        builder = VerifierBuilder(roots=list(roots))
+        if nonce is not None:
+            builder = builder.nonce(nonce)
+        if policy:
+            builder = builder.policy_id(x509.ObjectIdentifier(policy))
+        builder.build().verify(response, hashlib.sha256(data).digest())
+        signer = _signer(response)
+        _check_use(signer)
+        return _stated(response, signer, token)
+    except (
+        VerificationError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        StopIteration,
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+    ) as error:
+        if isinstance(error, TokenRefused):
+            raise
+        raise TokenRefused(f"le jeton n’est pas valable ({error})") from error
+
+
+def certificates(token: bytes) -> list[bytes]:
+    """Return the certificates that a token carries, in PEM. Raises `TokenRefused`."""
+    found = sorted(_decode(token).signed_data.certificates)
+    return [_pem(der) for der in found]
+
+
+def _pem(der: bytes) -> bytes:
+
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
+def _decode(token: bytes) -> TimeStampResponse:
+    if len(token) > LARGEST:
+        raise TokenRefused("la réponse est trop grande")
+    try:
+        return decode_timestamp_response(_sorted(token))
+    except (ValueError, IndexError) as error:
+        raise TokenRefused("la réponse n’est pas un jeton d’horodatage") from error
+
+
+def _signer(response: TimeStampResponse) -> x509.Certificate:
+    """Return the certificate the signature names: issuer and serial number are covered by it."""
+    (info,) = response.signed_data.signer_infos
+    held = (x509.load_der_x509_certificate(der) for der in response.signed_data.certificates)
+    return next(one for one in held if (one.issuer, one.serial_number) == (info.issuer, info.serial_number))
+
+
+def _check_use(signer: x509.Certificate) -> None:
+    """Make sure that the certificate serves time-stamping alone, and says so critically (RFC 3161 §2.3)."""
+    use = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    if not use.critical or list(use.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
+        raise TokenRefused("le certificat de l’autorité ne sert pas qu’à l’horodatage")
+
+
+def _stated(response: TimeStampResponse, signer: x509.Certificate, token: bytes) -> Stated:
+    info = response.tst_info
+    names = signer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return Stated(
+        time=info.gen_time.replace(tzinfo=info.gen_time.tzinfo or UTC).astimezone(UTC),
+        accuracy=_seconds(info.accuracy),
+        serial=info.serial_number,
+        policy=info.policy.dotted_string,
+        authority=str(names[0].value) if names else signer.subject.rfc4514_string(),
+        qualified=_claims_qualified(token),
+    )
+
+
+def _seconds(accuracy: Accuracy | None) -> float | None:
+    if accuracy is None:
+        return None
+    return (accuracy.seconds or 0) + (accuracy.millis or 0) / 1e3 + (accuracy.micros or 0) / 1e6
+
+
+# DER, as little as is needed of it: the library shows no extension, and refuses a set whose members are not in order.
+
+
+def _sorted(token: bytes) -> bytes:
+    """Return the token with its certificates in DER's order: OpenSSL's authority sends them otherwise; none is signed over."""
+    for tag, start, end in _signed_data(token):
+        if tag == _FIRST:
+            members = sorted(token[at:stop] for _, at, _, stop in _members(token, start, end))
+            return token[:start] + b"".join(members) + token[end:]
+    return token
+
+
+def _claims_qualified(token: bytes) -> bool:
+    content = next((start, end) for tag, start, end in _signed_data(token) if tag == _SEQUENCE)
+    _, explicit = _inside(token, *content)[:2]
+    octets = _inside(token, *explicit[1:])[0]
+    whole = _inside(token, *octets[1:])[0]
+    # TSTInfo's extensions are its last member, [1].
+    last = _inside(token, *whole[1:])[-1]
+    return last[0] == _SECOND and _QUALIFIED in token[last[1] : last[2]]
+
+
+def _signed_data(token: bytes) -> list[tuple[int, int, int]]:
+    """Return the members of the token's SignedData; none in a refusal, which carries no token."""
+    response = _inside(token, *_inside(token, 0, len(token))[0][1:])
+    if len(response) < 2:
+        return []
+    _, explicit = _inside(token, *response[1][1:])
+    return _inside(token, *_inside(token, *explicit[1:])[0][1:])
+
+
+def _inside(data: bytes, start: int, end: int) -> list[tuple[int, int, int]]:
+    """Return tag, start and end of the contents of each element between two places."""
+    return [(tag, begin, stop) for tag, _, begin, stop in _members(data, start, end)]
+
+
+def _members(data: bytes, start: int, end: int) -> list[tuple[int, int, int, int]]:
+    found, at = [], start
+    while at < end:
+        tag, length, begin = data[at], data[at + 1], at + 2
+        if length & 0x80:
+            count = length & 0x7F
+            if not 1 <= count <= 4:
+                raise ValueError("not DER")
+            begin, length = begin + count, int.from_bytes(data[begin : begin + count])
+        if begin + length > end:
+            raise ValueError("not DER")
+        found.append((tag, at, begin, begin + length))
+        at = begin + length
+    return found

@@ -1,0 +1,151 @@
+"""A real time-stamping authority: `openssl ts` behind an HTTP server, and the ways it can misbehave."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+STAMPING = (ExtendedKeyUsageOID.TIME_STAMPING,)
+CONFIGURATION = """[tsa]
+default_tsa = t
+[t]
+serial = {folder}/serial
+crypto_device = builtin
+signer_cert = {folder}/signer.pem
+certs = {folder}/chain.pem
+signer_key = {folder}/signer.key
+signer_digest = sha256
+default_policy = 1.2.3.4.1
+digests = sha256, sha512
+accuracy = secs:1
+ess_cert_id_alg = sha256
+"""
+
+
+class Authority:
+    """Root, intermediate and signer of its own in `folder`; `behaviour` changes what it answers."""
+
+    def __init__(
+        self, folder: Path, *, uses=STAMPING, critical=True, ends=timedelta(days=1), name="Horodatage"
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.behaviour, self.asked, self.url = folder, "", 0, ""
+        root_key, middle_key, key = (rsa.generate_private_key(65537, 2048) for _ in range(3))
+        root = _sign(f"Racine {name}", root_key, f"Racine {name}", root_key, ca=True)
+        middle = _sign(f"Intermédiaire {name}", middle_key, f"Racine {name}", root_key, ca=True)
+        signer = _sign(name, key, f"Intermédiaire {name}", middle_key, uses=uses, critical=critical, ends=ends)
+        self.root = root
+        for file, held in (("root", [root]), ("signer", [signer]), ("chain", [root, middle])):
+            (folder / f"{file}.pem").write_bytes(b"".join(c.public_bytes(serialization.Encoding.PEM) for c in held))
+        private = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (folder / "signer.key").write_bytes(key.private_bytes(*private))
+        (folder / "serial").write_text("01\n")
+        (folder / "tsa.cnf").write_text(CONFIGURATION.format(folder=folder))
+        self.pem = folder / "root.pem"
+
+    def reply(self, query: bytes) -> bytes:
+        """Answer one query as `openssl ts` does."""
+        (self.folder / "query.tsq").write_bytes(query)
+        command = "openssl ts -reply -config tsa.cnf -queryfile query.tsq -out reply.tsr"
+        subprocess.run(command.split(), cwd=self.folder, check=True, capture_output=True)
+        return (self.folder / "reply.tsr").read_bytes()
+
+    def query(self, data: bytes) -> bytes:
+        """Return a query of openssl's own, over other bytes and with another nonce."""
+        (self.folder / "data").write_bytes(data)
+        command = "openssl ts -query -data data -sha256 -cert -out own.tsq"
+        subprocess.run(command.split(), cwd=self.folder, check=True, capture_output=True)
+        return (self.folder / "own.tsq").read_bytes()
+
+    def accepts(self, data: bytes, token: bytes) -> bool:
+        """Tell whether `openssl ts -verify` finds that `token` dates `data`."""
+        (self.folder / "data").write_bytes(data)
+        (self.folder / "token.tsr").write_bytes(token)
+        command = "openssl ts -verify -data data -in token.tsr -CAfile root.pem"
+        return subprocess.run(command.split(), cwd=self.folder, check=False, capture_output=True).returncode == 0
+
+
+@contextmanager
+def serving(authority: Authority) -> Iterator[Authority]:
+    """Let `authority` answer at its `url`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, authority))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    authority.url = f"http://127.0.0.1:{server.server_port}/tsa"
+    try:
+        yield authority
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, authority: Authority, *arguments) -> None:
+        self._authority = authority
+        super().__init__(*arguments)
+
+    def do_POST(self) -> None:
+        query = self.rfile.read(int(self.headers["Content-Length"]))
+        self._authority.asked += 1
+        behaviour = self._authority.behaviour
+        if behaviour == "down":
+            self.send_error(503)
+            return
+        self.send_response(200)
+        self.end_headers()
+        try:
+            if behaviour == "slow":
+                for _ in range(20):
+                    self.wfile.write(b"0")
+                    time.sleep(0.1)
+                return
+            self.wfile.write(self._body(query, behaviour))
+        except OSError:  # hung up on
+            return
+
+    def _body(self, query: bytes, behaviour: str) -> bytes:
+        if behaviour == "garbage":
+            return b"<html>Bonjour</html>"
+        if behaviour == "too large":
+            return self._authority.reply(query) + bytes(100_000)
+        if behaviour == "rejection":
+            return self._authority.reply(b"no query")
+        if behaviour.startswith("over "):
+            return self._authority.reply(self._authority.query(behaviour.removeprefix("over ").encode()))
+        return self._authority.reply(query)
+
+    def log_message(self, *_arguments) -> None:
+        pass
+
+
+def _sign(subject, key, issuer, issuer_key, *, ca=False, uses=(), critical=True, ends=timedelta(days=1)):
+    now = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=2))
+        .not_valid_after(now + ends)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    )
+    if uses:
+        built = built.add_extension(x509.ExtendedKeyUsage(list(uses)), critical=critical)
+    return built.sign(issuer_key, hashes.SHA256())
+
+
+def _name(text):
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])

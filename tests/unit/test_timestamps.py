@@ -1,0 +1,134 @@
+"""Certain dates: only what a trusted authority truly says of these bytes is taken."""
+
+import dataclasses
+
+import authority as authorities
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mespieces.gateways.clock import SystemClock
+from mespieces.gateways.timestamps import Authority, AuthorityUnreachable, TokenRefused
+from mespieces.verifier import timestamp
+
+NOTE = b"pieces.example.fr/journal/x\n1\nroot\n"
+
+
+@pytest.fixture(scope="module")
+def tsa(tmp_path_factory):
+    with authorities.serving(authorities.Authority(tmp_path_factory.mktemp("tsa"))) as served:
+        yield served
+
+
+@pytest.fixture
+def ask(tsa):
+    tsa.behaviour = ""
+    reached = Authority(tsa.url, (tsa.root,), within=1.0)
+    return lambda at=reached: at.stamp(NOTE, SystemClock())
+
+
+def test_a_real_authority_dates_a_note_and_openssl_agrees(ask, tsa):
+    stamp = ask()
+    assert abs((stamp.stated.time - stamp.asked_at).total_seconds()) < 3
+    assert (stamp.stated.authority, stamp.stated.policy, stamp.stated.qualified) == ("Horodatage", "1.2.3.4.1", False)
+    assert (stamp.stated.accuracy, stamp.drift) == (1.0, 0.0)
+    assert tsa.accepts(NOTE, stamp.der)
+    assert not tsa.accepts(b"x" + NOTE, stamp.der)
+
+
+def test_certificates_in_any_order_are_read(ask, tsa):
+    stamp = ask()
+    (place,) = [(start, end) for tag, start, end in timestamp._signed_data(stamp.der) if tag == 0xA0]
+    held = [stamp.der[at:stop] for _, at, _, stop in timestamp._members(stamp.der, *place)]
+    assert len(held) == 3
+    for order in (sorted(held), sorted(held, reverse=True)):
+        token = stamp.der[: place[0]] + b"".join(order) + stamp.der[place[1] :]
+        assert timestamp.verify(NOTE, token, [tsa.root]).serial == stamp.stated.serial
+
+
+@pytest.mark.parametrize("behaviour", ["down", "slow"])
+def test_an_authority_that_does_not_answer_is_said_to_be_out_of_reach(ask, tsa, behaviour):
+    tsa.behaviour = behaviour
+    with pytest.raises(AuthorityUnreachable):
+        ask()
+
+
+def test_nobody_listening_is_an_authority_out_of_reach(tsa, ask):
+    with pytest.raises(AuthorityUnreachable):
+        ask(Authority("http://127.0.0.1:1/", (tsa.root,)))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("garbage", "n’est pas un jeton"),
+        ("too large", "trop grande"),
+        ("rejection", "pas accordé"),
+        ("over other bytes", "Nonce"),
+        (f"over {NOTE.decode()}", "Nonce"),
+    ],
+)
+def test_an_answer_that_dates_nothing_is_refused(ask, tsa, behaviour, reason):
+    tsa.behaviour = behaviour
+    with pytest.raises(TokenRefused, match=reason):
+        ask()
+
+
+def test_a_token_of_other_bytes_is_refused(ask, tsa):
+    with pytest.raises(timestamp.TokenRefused, match="messages"):
+        timestamp.verify(b"other", ask().der, [tsa.root])
+
+
+def test_a_token_under_another_policy_is_refused(ask, tsa):
+    token = ask().der
+    assert timestamp.verify(NOTE, token, [tsa.root], policy="1.2.3.4.1")
+    with pytest.raises(timestamp.TokenRefused, match="Policy"):
+        timestamp.verify(NOTE, token, [tsa.root], policy="1.2.3.4.2")
+
+
+def test_a_root_that_only_the_token_carries_is_not_trusted(ask, tsa, tmp_path):
+    rogue = authorities.Authority(tmp_path)
+    token = rogue.reply(rogue.query(NOTE))
+    assert rogue.accepts(NOTE, token)
+    with pytest.raises(timestamp.TokenRefused):
+        timestamp.verify(NOTE, token, [tsa.root])
+
+
+@pytest.mark.parametrize("flaw", [{"ends": -authorities.timedelta(hours=1)}])
+def test_a_certificate_expired_at_the_token_s_time_is_refused(tmp_path, flaw):
+    expired = authorities.Authority(tmp_path, **flaw)
+    with pytest.raises(timestamp.TokenRefused):
+        timestamp.verify(NOTE, expired.reply(expired.query(NOTE)), [expired.root])
+
+
+def test_a_token_changed_anywhere_is_refused_or_says_the_same(ask, tsa):
+    stamp = ask()
+    for at in range(0, len(stamp.der), 17):
+        changed = bytearray(stamp.der)
+        changed[at] ^= 1
+        try:
+            assert timestamp.verify(NOTE, bytes(changed), [tsa.root])._replace(authority="") == stamp.stated._replace(
+                authority=""
+            )
+        except timestamp.TokenRefused:
+            continue
+
+
+def test_the_drift_is_what_the_bracket_cannot_explain(ask):
+    stamp = ask()
+    late = authorities.timedelta(seconds=90)
+    ahead = dataclasses.replace(stamp, asked_at=stamp.asked_at + late, answered_at=stamp.answered_at + late)
+    behind = dataclasses.replace(stamp, asked_at=stamp.asked_at - late, answered_at=stamp.answered_at - late)
+    assert 85 < ahead.drift < 91
+    assert -91 < behind.drift < -85
+
+
+@pytest.mark.parametrize(
+    "uses", [(), (ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.CODE_SIGNING)], ids=["none", "two"]
+)
+def test_a_certificate_that_serves_something_else_is_refused(tsa, ask, uses):
+    certificate = authorities._sign("x", _KEY, "x", _KEY, uses=uses)
+    with pytest.raises((timestamp.TokenRefused, timestamp.x509.ExtensionNotFound)):
+        timestamp._check_use(certificate)
+
+
+_KEY = authorities.rsa.generate_private_key(65537, 2048)
