@@ -194,7 +194,7 @@ def _set_error_pages(app: Flask) -> None:
 
     @app.errorhandler(office.ProofNeeded)
     def ask_again(needed: office.ProofNeeded) -> BaseResponse:
-        return redirect(url_for("office.prove", vers=needed.page), 303)
+        return _prove_first(needed.page)
 
     @app.errorhandler(errors.Refusal)
     def refuse(error: errors.Refusal) -> Response:
@@ -203,7 +203,7 @@ def _set_error_pages(app: Flask) -> None:
 
     @app.errorhandler(CSRFError)
     def forged(_error: CSRFError) -> Response:
-        return _page(400, refusals.PAGE_TOO_OLD if request.cookies else refusals.NO_COOKIE)
+        return _forged()
 
     @app.errorhandler(ParseException)
     @app.errorhandler(NoMoreData)
@@ -221,6 +221,21 @@ def _set_error_pages(app: Flask) -> None:
             if name in {"Allow", "Content-Range", "Retry-After"}:
                 response.headers[name] = value
         return response
+
+
+def _prove_first(page: str) -> BaseResponse:
+    """Ask for a proof, the form that needs it waiting in the page; a forged one is not kept for the member to send."""
+    if request.method != "POST" or htmx.Headers(request.headers):
+        return redirect(url_for("office.prove", vers=page), 303)
+    try:
+        csrf.protect()
+    except CSRFError:
+        return _forged()
+    return office.ask(page)
+
+
+def _forged() -> Response:
+    return _page(400, refusals.PAGE_TOO_OLD if request.cookies else refusals.NO_COOKIE)
 
 
 def _set_failure_pages(app: Flask) -> None:

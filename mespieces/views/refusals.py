@@ -44,8 +44,8 @@ UNFORESEEN = (
 )
 PAGE_TOO_OLD = (
     "Page à recharger",
-    "Cette page était ouverte depuis trop longtemps : rechargez-la, puis recommencez.",
-    "Revenez à la page précédente et rechargez-la. Votre session a pu se terminer entre-temps.",
+    "Ce formulaire n’est plus valable : la page était ouverte depuis longtemps, ou votre session a changé entre-temps.",
+    "Rien n’a été fait. Revenez à la page précédente, rechargez-la, puis recommencez.",
 )
 NO_COOKIE = (
     "Cookies nécessaires",

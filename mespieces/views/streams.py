@@ -6,6 +6,7 @@ No database work happens inside a generator: the end is journaled when the serve
 import base64
 import errno
 import hashlib
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -123,5 +124,6 @@ def attestation(made: bytes, filename: str) -> Response:
 def named(filename: str, *, inline: bool = False) -> str:
     """Return a Content-Disposition for any file name (RFC 6266, RFC 8187)."""
     kind = "inline" if inline else "attachment"
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in " .-_()") else "_" for c in filename)
+    letters = "".join(c for c in unicodedata.normalize("NFKD", filename) if not unicodedata.combining(c))
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in " .-_()") else "_" for c in letters)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -141,7 +141,7 @@ def test_a_form_without_its_token_tells_a_browser_without_cookies_from_a_page_le
 
     keeping = site.visitor()
     keeping.get("/")
-    assert "ouverte depuis trop longtemps" in keeping.ask("POST", "/consulter", 400).text
+    assert "ouverte depuis longtemps" in keeping.ask("POST", "/consulter", 400).text
 
 
 # Addresses

@@ -281,3 +281,8 @@ def test_a_page_the_document_does_not_have_is_not_found_and_journals_nothing(sit
         site.reading(deposit).get(f"/pieces/1/pages/{page}.webp", 404)
 
     assert make.count("document.consulted") == 0
+
+
+def test_a_download_s_name_stays_legible_where_only_ascii_is_read():
+    assert 'filename="Attestation de depot - Numero 3.pdf"' in streams.named("Attestation de dépôt - Numéro 3.pdf")
+    assert "filename*=UTF-8''Attestation%20de%20d%C3%A9p%C3%B4t" in streams.named("Attestation de dépôt - Numéro 3.pdf")

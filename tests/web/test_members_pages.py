@@ -194,6 +194,49 @@ def test_what_is_sensitive_asks_for_a_proof_after_ten_minutes_and_leads_back(sit
     assert administrator.post(f"{page}/feuillet", 200).mimetype == "application/pdf"
 
 
+def test_what_was_typed_waits_for_the_proof_and_needs_one_more_click(site, boss, administrator):
+    app = application(site, boss)
+    administrator.get("/etude/membres")
+    later(site, minutes=10)
+    typed = {"name": "Zoé « Zo » <Lenoir>", "email": "zoe@example.fr", "role": "clerc"}
+
+    asked = administrator.post("/etude/membres", 200, data=typed)
+    fields = dict(re.findall(r'name="((?:waiting\.|action|vers)[^"]*)" value="([^"]*)"', asked.text))
+    assert fields["action"] == "/etude/membres"
+    assert "csrf_token" not in str(fields.keys())
+    fields = {name: html.unescape(value) for name, value in fields.items()}
+    mistaken = administrator.post("/etude/preuve", 422, data=fields | {"code": "1"})
+    assert mistaken.text.count('name="waiting.email" value="zoe@example.fr"') == 2
+    code = app.at(site.gateways.clock.now())
+    resumed = administrator.post("/etude/preuve", 200, data=fields | {"code": code})
+
+    assert '<form method="post" action="/etude/membres" data-once>' in resumed.text
+    kept = dict(re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]*)"', resumed.text))
+    kept = {name: html.unescape(value) for name, value in kept.items()}
+    assert {name: kept[name] for name in typed} == typed
+    administrator.post("/etude/membres", data=kept)
+    assert Member.get(Member.email == "zoe@example.fr").name == typed["name"]
+
+
+def test_a_forged_form_does_not_wait_for_the_proof(site, boss, administrator):
+    application(site, boss)
+    later(site, minutes=10)
+
+    typed = {"name": "A", "email": "a@example.fr", "role": "clerc", "csrf_token": "forged"}
+    forged = administrator.post("/etude/membres", 400, data=typed)
+
+    assert "waiting." not in forged.text
+
+
+def test_the_form_that_waited_goes_nowhere_but_the_office_s_pages(site, boss, administrator):
+    app = application(site, boss)
+    later(site, minutes=10)
+    code = app.at(site.gateways.clock.now())
+    data = {"code": code, "waiting.name": "A", "action": "https://evil.example/etude"}
+
+    assert '<form method="post" action="/etude" data-once>' in administrator.post("/etude/preuve", 200, data=data).text
+
+
 SENSITIVE = {
     "membres": "membres", "membres/{member}/invitation": "membres/{member}", "membres/{member}/role": "membres/{member}",
     "membres/{member}/depart": "membres/{member}", "compte/secours": "compte/secours",

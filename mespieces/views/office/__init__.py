@@ -2,11 +2,13 @@
 
 from mespieces.views.office import about, account, changes, drafts, filed, invited, proofs, proving, signing_in, team
 from mespieces.views.office.door import ProofNeeded, bp, guard
+from mespieces.views.office.proving import ask
 
 __all__ = [
     "ProofNeeded",
     "about",
     "account",
+    "ask",
     "bp",
     "changes",
     "drafts",
