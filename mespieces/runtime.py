@@ -76,7 +76,7 @@ def open_runtime(
         with database.connection_context():
             check_keys(gateways)
             if check_journal:
-                continuity.check(gateways)
+                continuity.check(settings.newest_checkpoint_file)
     return Runtime(
         settings=settings, database=database, gateways=gateways, secret_key=keys.read(settings.secret_key_file)
     )

@@ -17,14 +17,14 @@ from mespieces import migrations, models
 from mespieces import runtime as starting
 from mespieces.cli import console
 from mespieces.config import Settings, SettingWrong
-from mespieces.domain import anchors, clockwork, documents, french, journal, offices
+from mespieces.domain import anchors, clockwork, continuity, documents, french, journal, offices
 from mespieces.errors import Refusal
 from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
 from mespieces.gateways.mail import open_mail
 from mespieces.gateways.storage import open_storage
 from mespieces.gateways.timestamps import open_authorities
-from mespieces.models import Document, Message
+from mespieces.models import Document, JournalLog, Message
 
 LEAST_ROOM = 1 << 30
 LATE = timedelta(minutes=10)
@@ -65,7 +65,7 @@ def find(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def remark(settings: Settings) -> list[str]:
     """Return what an operator should know though nothing is wrong."""
-    return [*_drift(settings), *_reachable(settings), *_account(settings), *_worker(settings)]
+    return [*_drift(settings), *_refused(settings), *_reachable(settings), *_account(settings), *_worker(settings)]
 
 
 def _drift(settings: Settings) -> Iterator[str]:
@@ -80,6 +80,19 @@ def _drift(settings: Settings) -> Iterator[str]:
             f"L’horloge de cette machine s’écarte d’environ {round(abs(ahead))} secondes de celle de l’autorité "
             "d’horodatage : réglez-la (service NTP)."
         )
+
+
+def _refused(settings: Settings) -> Iterator[str]:
+    """Tell how many mails came back: their offices know already, and it is nothing the operator can mend."""
+    try:
+        with _reading(settings):
+            day_ago = SystemClock().now() - timedelta(days=1)
+            lost = Message.select(pw.fn.COUNT(Message.id)).where(Message.refused_at > day_ago).scalar()
+    except (Refusal, pw.DatabaseError):  # said by the check of the database
+        return
+    if lost:
+        failed = "1 courriel n’a pas pu être remis" if lost == 1 else f"{lost} courriels n’ont pas pu être remis"
+        yield f"{failed} depuis hier ; les études concernées en sont prévenues."
 
 
 def _reachable(settings: Settings) -> Iterator[str]:
@@ -137,6 +150,9 @@ def _keys(settings: Settings) -> Iterator[str]:
     for path in (settings.master_key_file, settings.secret_key_file, settings.journal_key_file):
         try:
             keys.read_all(path)
+        except keys.KeyMissing as error:
+            yield str(error) if not _installed(settings) else _LOST_KEY.format(path=path)
+            continue
         except Refusal as error:
             yield str(error)
             continue
@@ -151,6 +167,21 @@ def _keys(settings: Settings) -> Iterator[str]:
         yield str(error)
     except Refusal:
         return  # said above, or by the check of what does not open
+
+
+_LOST_KEY = (
+    "Le fichier de clé {path} manque, et une base de données en dépend : restaurez-le depuis votre sauvegarde. Une "
+    "nouvelle clé n’ouvrirait rien de ce qui est conservé."
+)
+
+
+def _installed(settings: Settings) -> bool:
+    """Tell whether there is a database that keys belong to."""
+    try:
+        with _reading(settings):
+            return bool(JournalLog.select().exists())
+    except (Refusal, pw.DatabaseError):
+        return False
 
 
 def _open(settings: Settings) -> None:
@@ -170,6 +201,10 @@ def _database(settings: Settings) -> Iterator[str]:
         journal.head()
         if not offices.everyone():
             yield "Aucune étude n’est enregistrée : « mespieces init » ou « mespieces office add »."
+        try:
+            continuity.check(settings.newest_checkpoint_file)
+        except Refusal as error:
+            yield str(error)
         yield from _unsent()
 
 
@@ -222,11 +257,6 @@ def _unsent() -> Iterator[str]:
         why = f" Dernier refus : {last.reason}" if last else " Le travail de fond tourne-t-il ?"
         wait = "1 courriel attend" if late == 1 else f"{late} courriels attendent"
         yield f"{wait} depuis plus de dix minutes.{why}"
-    day_ago = SystemClock().now() - timedelta(days=1)
-    lost = Message.select(pw.fn.COUNT(Message.id)).where(Message.refused_at > day_ago).scalar()
-    if lost:
-        failed = "1 courriel n’a pas pu être remis" if lost == 1 else f"{lost} courriels n’ont pas pu être remis"
-        yield f"{failed} depuis hier."
 
 
 def _storage(settings: Settings) -> Iterator[str]:

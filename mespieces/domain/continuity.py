@@ -6,6 +6,7 @@ size), nothing is appended any more until the operator opens a new journal, whic
 
 import logging
 from contextlib import suppress
+from pathlib import Path
 
 from mespieces import models
 from mespieces.domain import checkpoints, journal
@@ -41,15 +42,15 @@ def keep(gateways: Gateways, signed: bytes) -> None:
 
     Raises `JournalRestored` rather than forget what the database has lost meanwhile, `CheckpointUnreadable`, OSError.
     """
-    check(gateways)
-    known, new = newest_known(gateways), _parse(signed)
-    if known is None or known.origin != new.origin or known.size < new.size:
-        disk.write(gateways.settings.newest_checkpoint_file, signed)
-
-
-def newest_known(gateways: Gateways) -> note.Checkpoint | None:
-    """Return the checkpoint kept outside the database, None when there is none. Raises `CheckpointUnreadable`."""
     path = gateways.settings.newest_checkpoint_file
+    check(path)
+    known, new = newest_known(path), _parse(signed)
+    if known is None or known.origin != new.origin or known.size < new.size:
+        disk.write(path, signed)
+
+
+def newest_known(path: Path) -> note.Checkpoint | None:
+    """Return the checkpoint kept outside the database, None when there is none. Raises `CheckpointUnreadable`."""
     try:
         return _parse(path.read_bytes())
     except FileNotFoundError:
@@ -58,9 +59,9 @@ def newest_known(gateways: Gateways) -> note.Checkpoint | None:
         raise CheckpointUnreadable(path=path) from error
 
 
-def check(gateways: Gateways) -> None:
-    """Make sure that the database contains what has left it. Raises `JournalRestored`, `CheckpointUnreadable`."""
-    known = newest_known(gateways)
+def check(path: Path) -> None:
+    """Make sure that the database contains the checkpoint that stands outside it. Raises `JournalRestored`, `CheckpointUnreadable`."""
+    known = newest_known(path)
     if known is None:
         return
     row = JournalLog.get_or_none(JournalLog.log == known.origin.rpartition("/")[2])
@@ -69,7 +70,7 @@ def check(gateways: Gateways) -> None:
     if row and row.size >= known.size and checkpoints.root(row.log, known.size) == known.root:
         return
     size = row.size if row else 0
-    raise JournalRestored(size=size, known=known.size, path=gateways.settings.newest_checkpoint_file)
+    raise JournalRestored(size=size, known=known.size, path=path)
 
 
 def reopen(gateways: Gateways) -> JournalLog:
@@ -98,7 +99,7 @@ def reopen(gateways: Gateways) -> JournalLog:
 def _known(gateways: Gateways) -> note.Checkpoint | None:
     """Return the newest checkpoint known of the open journal, the one outside the database first."""
     with suppress(CheckpointUnreadable):
-        if outside := newest_known(gateways):
+        if outside := newest_known(gateways.settings.newest_checkpoint_file):
             return outside
     kept = checkpoints.newest()
     return _parse(bytes(kept.note)) if kept else None

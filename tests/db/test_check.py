@@ -15,13 +15,15 @@ import pytest
 import servers
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mespieces import models
 from mespieces.cli import check, console
-from mespieces.domain import clockwork
+from mespieces.domain import clockwork, journal
 from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
-from mespieces.models import Fact, JournalLog
+from mespieces.models import Fact, JournalLog, Message
+from mespieces.verifier import note
 
 OFFICE = ["--office-name", "SCP Lefèvre", "--office-address", "14 rue des Carmes, 44000 Nantes", "--office-phone", "02 40 00 00 00",
           "--office-email", "etude@example.fr", "--admin-name", "Claire Marchand", "--admin-email", "claire@example.fr"]  # fmt: skip
@@ -345,3 +347,30 @@ def test_a_damaged_database_file_is_told_and_the_service_does_not_start(environm
     )  # fmt: skip
     assert served.returncode == 1
     assert "Traceback" not in served.stderr
+
+
+def test_a_key_lost_beside_a_database_is_restored_and_never_made_anew(environment):
+    (data(environment) / "keys" / "master.key").unlink()
+
+    told = problems(environment, "keys")
+
+    assert "restaurez-le depuis votre sauvegarde" in told
+    assert "init" not in told
+
+
+def test_a_mail_that_came_back_is_worth_knowing_and_no_fault_of_the_installation(environment):
+    now = SystemClock().now()
+    with models.write():
+        Message.create(message_id="1@example.fr", kind="failures", created_at=now, due_at=now, tries=1, refused_at=now)
+
+    assert "1 courriel n’a pas pu être remis depuis hier" in remarks(environment, status=0)
+
+
+def test_a_restored_database_is_told_with_the_cure(environment):
+    kept = data(environment) / "keys" / "newest-checkpoint.note"
+    signed = note.sign_checkpoint(
+        note.Checkpoint(journal.head().origin, 1000, bytes(32)), Ed25519PrivateKey.from_private_bytes(bytes(32))
+    )
+    kept.write_bytes(signed)
+
+    assert "mespieces journal reopen" in problems(environment, "database")

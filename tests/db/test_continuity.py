@@ -59,11 +59,11 @@ def test_the_newest_checkpoint_stands_outside_the_database(gateways):
     assert path.read_bytes() == newer
     continuity.keep(gateways, signed)  # another process was slower
     assert path.read_bytes() == newer
-    continuity.check(gateways)
+    continuity.check(gateways.settings.newest_checkpoint_file)
 
 
 def test_a_database_that_never_published_is_not_suspected(gateways):
-    continuity.check(gateways)
+    continuity.check(gateways.settings.newest_checkpoint_file)
 
 
 def test_a_restored_database_is_refused_at_start_in_words(gateways):
@@ -71,7 +71,7 @@ def test_a_restored_database_is_refused_at_start_in_words(gateways):
     restore(gateways, 2)
 
     with pytest.raises(continuity.JournalRestored, match=r"s’arrête à 2 enregistrements.*4 enregistrements.*reopen"):
-        continuity.check(gateways)
+        continuity.check(gateways.settings.newest_checkpoint_file)
 
 
 def test_a_database_restored_and_grown_again_is_refused_by_its_root(gateways):
@@ -80,7 +80,7 @@ def test_a_database_restored_and_grown_again_is_refused_by_its_root(gateways):
     append(gateways, 5)
 
     with pytest.raises(continuity.JournalRestored):
-        continuity.check(gateways)
+        continuity.check(gateways.settings.newest_checkpoint_file)
     with pytest.raises(continuity.JournalRestored):  # and the worker does not write over the proof of it
         publish(gateways)
 
@@ -95,13 +95,13 @@ def test_another_journal_s_checkpoint_is_refused(gateways):
     )
 
     with pytest.raises(continuity.JournalRestored):
-        continuity.check(gateways)
+        continuity.check(gateways.settings.newest_checkpoint_file)
 
 
 def test_a_damaged_file_is_told_and_not_taken_for_none(gateways):
     gateways.settings.newest_checkpoint_file.write_bytes(b"nonsense")
     with pytest.raises(continuity.CheckpointUnreadable):
-        continuity.check(gateways)
+        continuity.check(gateways.settings.newest_checkpoint_file)
 
 
 def test_a_reopened_journal_cites_the_old_one_and_what_was_lost(gateways, tmp_path):
@@ -112,7 +112,7 @@ def test_a_reopened_journal_cites_the_old_one_and_what_was_lost(gateways, tmp_pa
     opened = continuity.reopen(gateways)
 
     assert opened.log != old
-    continuity.check(gateways)
+    continuity.check(gateways.settings.newest_checkpoint_file)
     append(gateways, 2)
     publish(gateways)
     assert checkpoints.verify(gateways).findings == ()
@@ -146,6 +146,6 @@ def test_a_reopening_cut_before_the_file_was_written_starts_again(gateways, monk
         continuity.reopen(gateways)
     monkeypatch.undo()
 
-    continuity.check(gateways)
+    continuity.check(gateways.settings.newest_checkpoint_file)
     publish(gateways)
-    assert continuity.newest_known(gateways).origin.endswith(journal.head().log)
+    assert continuity.newest_known(gateways.settings.newest_checkpoint_file).origin.endswith(journal.head().log)
