@@ -231,6 +231,7 @@ class Recipient(Row):
     email_set_by = pw.TextField(default="")
     way = pw.TextField(default="")
     way_set_by = pw.TextField(default="")
+    way_required = pw.TextField(default="")
     second_step_waived_because = pw.TextField(null=True)
     mail_refused_at = instant(null=True)
     mail_refused_because = pw.TextField(default="")

@@ -102,7 +102,7 @@ def confirm(
     with models.write():
         row = sign_ins.locked(gateways, sign_in)  # (1)
         sign_in = sign_ins.find(gateways, token)
-        if sign_ins.overtaken(sign_in):
+        if sign_ins.overtaken(gateways, sign_in):
             raise sign_ins.SignInOver
         now = gateways.clock.now()
         daily = throttle.key("code", str(sign_in.access_id))
@@ -129,12 +129,12 @@ def confirm(
 def act_alone(gateways: Gateways, token: str, trace: journal.Trace) -> str:
     """Start a session without a second step, where the office waived it or the operator lets anyone. Raises `WayUnknown`."""
     sign_in = sign_ins.find(gateways, token)
-    if sign_ins.way_bound(sign_in) != "act" and "act" not in ways.open_to(gateways, sign_in):
+    if sign_ins.way_bound(gateways, sign_in) != "act" and "act" not in ways.open_to(gateways, sign_in):
         raise ways.WayUnknown
     with models.write():
         row = sign_ins.locked(gateways, sign_in)
         sign_in = sign_ins.find(gateways, token)
-        if sign_ins.way_bound(sign_in) not in {"", "act"}:
+        if sign_ins.way_bound(gateways, sign_in) not in {"", "act"}:
             raise sign_ins.SignInOver
         row.way = "act"
         return _identify(gateways, sign_in, row, gateways.clock.now(), trace)
@@ -162,7 +162,7 @@ def _begin(gateways: Gateways, access: Access, pair: str) -> Begun | Wrong:
             return Wrong()
         throttle.forget(pair)
         sign_in = SignIn.create(token_hash=sessions.hashed(token), access=access, created_at=gateways.clock.now())
-        bound = sign_ins.way_bound(sign_in)
+        bound = sign_ins.way_bound(gateways, sign_in)
         if bound in one_time_codes.DIGITS:
             recipient = access.recipient
             SignIn.update(way=bound, email=recipient.email if bound == "email" else "").where(
@@ -217,8 +217,9 @@ def _tell_office(gateways: Gateways, access: Access, failures: int) -> None:
 
 def _identify(gateways: Gateways, sign_in: SignIn, row: SignIn, now: datetime, trace: journal.Trace) -> str:
     access, recipient = sign_in.access, sign_in.access.recipient
-    first_choice = not sign_ins.way_bound(sign_in) or not recipient.way
-    if recipient.second_step_waived_because is None and first_choice:
+    first_choice = not sign_ins.way_bound(gateways, sign_in) or not recipient.way
+    waived = recipient.second_step_waived_because is not None and row.way == "act"
+    if first_choice and not waived:
         ways.bind(gateways, access, row, now, trace)
     SignIn.update(closed_at=now, tries=row.tries).where(SignIn.id == row.id).execute()
     if access.first_identified_at is None:

@@ -54,22 +54,23 @@ def locked(gateways: Gateways, sign_in: SignIn) -> SignIn:
     return row
 
 
-def overtaken(sign_in: SignIn) -> bool:
+def overtaken(gateways: Gateways, sign_in: SignIn) -> bool:
     """Tell whether a way was bound after this sign-in had chosen another, which it may not replace."""
-    bound = way_bound(sign_in)
+    bound = way_bound(gateways, sign_in)
     if not bound:
         return False
     elsewhere = bound == "email" and sign_in.email != sign_in.access.recipient.email
     return sign_in.way != bound or elsewhere or sign_in.sealed_key is not None
 
 
-def way_bound(sign_in: SignIn) -> str:
+def way_bound(gateways: Gateways, sign_in: SignIn) -> str:
     """Return the way already bound to the recipient, empty when they may choose.
 
+    A second step waived by the office counts only as long as the operator lets offices waive it.
     After 100 wrong codes in a row for an application it is `office`, until a code told by the office was right.
     """
     recipient = sign_in.access.recipient
-    if recipient.second_step_waived_because is not None:
+    if recipient.second_step_waived_because is not None and gateways.settings.act_alone != "refuse":
         return "act"
     if recipient.way == "app" and app_exhausted(sign_in):
         return "office"

@@ -23,6 +23,7 @@ from mespieces.gateways import Gateways
 from mespieces.models import Access, CodeKey, Member, Recipient, SignIn
 
 WAYS = ("email", "app", "office")
+_WAIVERS = frozenset({"administrateur", "commissaire"})
 
 
 class WayUnknown(Invalid):
@@ -30,6 +31,23 @@ class WayUnknown(Invalid):
 
     field = "channel"
     message = "Choisissez l’une des façons proposées."
+
+
+class AddressNeeded(Invalid):
+    """Codes are to go by mail, and nowhere."""
+
+    field = "email"
+    message = "Indiquez l’adresse où envoyer les codes."
+
+
+class WaiverRefused(Invalid):
+    """The second step may not be waived: by this member, or on this service."""
+
+    field = "way"
+    message = (
+        "Seul un commissaire de justice ou un administrateur peut dispenser du second code, si l’exploitant du service "
+        "le permet."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +60,10 @@ class Enrolment:
 
 def open_to(gateways: Gateways, sign_in: SignIn) -> tuple[str, ...]:
     """Return the ways the recipient may choose among, none when one is bound already."""
-    if sign_ins.way_bound(sign_in):
+    if sign_ins.way_bound(gateways, sign_in):
         return ()
+    if required := sign_in.access.recipient.way_required:
+        return (required,)
     return (*WAYS, "act") if gateways.settings.act_alone == "anyone" else WAYS
 
 
@@ -79,14 +99,36 @@ def enrolment(gateways: Gateways, sign_in: SignIn) -> Enrolment | None:
     )
 
 
-def reset(
-    gateways: Gateways, recipient: Recipient, email: str, motive: str, *, by: Member, trace: journal.Trace
-) -> None:
-    """Let the recipient choose a way again, or have codes sent to the address the office gives; told to the old one.
+def may_waive(gateways: Gateways, by: Member) -> bool:
+    """Tell whether a member may let a recipient do without the second step."""
+    return gateways.settings.act_alone != "refuse" and by.role in _WAIVERS
 
-    What was open with the former way ends. Raises `Needed`, `NotAnEmail`, `AlreadyEnded`, `AlreadyWithdrawn`.
+
+def reset(
+    gateways: Gateways,
+    recipient: Recipient,
+    email: str,
+    motive: str,
+    way: str = "",
+    *,
+    by: Member,
+    trace: journal.Trace,
+) -> None:
+    """Let the recipient choose a way again, or settle one: told to the former address, and what was open ends.
+
+    `way` is empty when they choose (or codes go to `email`, if given), `email`, `app` (to be enrolled at the next
+    access), `office`, or `act`: the second step is waived, by who may.
+
+    Raises `Needed`, `NotAnEmail`, `AddressNeeded`, `WayUnknown`, `WaiverRefused`, `AlreadyEnded`, `AlreadyWithdrawn`.
     """
-    address, motive = text.email(email, needed=False), text.line(motive, "motive")
+    if way not in {"", *WAYS, "act"}:
+        raise WayUnknown
+    if way == "act" and not may_waive(gateways, by):
+        raise WaiverRefused
+    address = text.email(email, needed=False) if way in {"", "email"} else ""
+    if way == "email" and not address:
+        raise AddressNeeded
+    motive = text.line(motive, "motive")
     with models.write():
         # Deposit, access, recipient: the order of all who lock several, so that none waits for another in a ring.
         now = gateways.clock.now()
@@ -95,24 +137,30 @@ def reset(
         row = models.locked(Recipient.select().where(Recipient.id == recipient.id)).get()
         if row.email and row.email != address:
             outbox.queue(gateways, "way_changed", recipient=row, to=row.email)
-        Recipient.update(way="", way_set_by="", email=address, email_set_by="office" if address else "").where(
-            Recipient.id == row.id
-        ).execute()
+        Recipient.update(
+            way="office" if way == "office" else "",
+            way_set_by="office" if way == "office" else "",
+            way_required="app" if way == "app" else "",
+            email=address,
+            email_set_by="office" if address else "",
+            second_step_waived_because=motive if way == "act" else None,
+        ).where(Recipient.id == row.id).execute()
         outbox.forget_refusal(row.id)
         CodeKey.delete().where(CodeKey.access == access, CodeKey.way == "app").execute()
         sessions.end_all(access, now)
         SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
-        detail = {"from": row.way, "email": bool(address), "motive": motive}
-        journal.append(
-            gateways, "recipient.channel_reset", author=journal.member(by, trace), recipient=row, detail=detail
-        )
+        before = "act" if row.second_step_waived_because is not None else row.way
+        detail = {"from": before, "to": way or ("email" if address else ""), "email": bool(address), "motive": motive}
+        operation = "recipient.second_step_waived" if way == "act" else "recipient.channel_reset"
+        journal.append(gateways, operation, author=journal.member(by, trace), recipient=row, detail=detail)
     gateways.bell.ring("mail")
 
 
 def bind(gateways: Gateways, access: Access, row: SignIn, now: datetime, trace: journal.Trace) -> None:
     """Make the way that just worked the recipient's, until the office changes it."""
     recipient = access.recipient
-    set_by = "office" if row.way == "email" and recipient.email_set_by == "office" else "recipient"
+    given = row.way == "email" and recipient.email_set_by == "office"
+    set_by = "office" if given or recipient.way_required else "recipient"
     changed: dict[str, str] = {"way": row.way, "way_set_by": set_by}
     if row.way == "email" and set_by == "recipient":
         changed |= {"email": row.email, "email_set_by": "recipient"}

@@ -62,7 +62,7 @@ CREATE TABLE recipient (
   email_set_by TEXT NOT NULL CHECK (email_set_by IN ('', 'recipient', 'office')),
   way TEXT NOT NULL CHECK (way IN ('', 'act', 'app', 'email', 'office')),
   way_set_by TEXT NOT NULL CHECK (way_set_by IN ('', 'recipient', 'office')),
-  second_step_waived_because TEXT, mail_refused_at {instant}, mail_refused_because TEXT NOT NULL, added_at {instant} NOT NULL,
+  way_required TEXT NOT NULL CHECK (way_required IN ('', 'app')), second_step_waived_because TEXT, mail_refused_at {instant}, mail_refused_because TEXT NOT NULL, added_at {instant} NOT NULL,
   added_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT);;
 CREATE INDEX recipient_deposit_id ON recipient (deposit_id);;
 

@@ -44,7 +44,7 @@ def choose() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]
 def code() -> BaseResponse | str:
     """Ask for the one-time code."""
     sign_in = _sign_in()
-    if sign_ins.way_bound(sign_in) == "act":
+    if sign_ins.way_bound(current.gateways(), sign_in) == "act":
         return render_template("sign_in/act.html", **_context(sign_in))
     if not sign_in.way:
         return redirect(url_for(".channel"), 303)
@@ -55,7 +55,7 @@ def code() -> BaseResponse | str:
 def confirm() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Check the one-time code and open the session."""
     sign_in = _sign_in()
-    if sign_ins.way_bound(sign_in) == "act":
+    if sign_ins.way_bound(current.gateways(), sign_in) == "act":
         return _enter(identification.act_alone(current.gateways(), _token(), current.trace()))
     found = identification.confirm(current.gateways(), _token(), request.form.get("code", ""), current.trace())
     if isinstance(found, one_time_codes.CodesExhausted):
@@ -114,7 +114,7 @@ def _code(sign_in: SignIn, error: str = "") -> str:
         way=sign_in.way,
         masked=_masked(sign_in.email),
         enrolment=ways.enrolment(current.gateways(), sign_in),
-        bound=bool(sign_ins.way_bound(sign_in)),
+        bound=bool(sign_ins.way_bound(current.gateways(), sign_in)),
         app_exhausted=sign_ins.app_exhausted(sign_in),
         resent="renvoye" in request.args,
         **_context(sign_in),

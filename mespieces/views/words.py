@@ -150,6 +150,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "recipient.channel_reset": lambda who, what, d: (
         f"Façon de recevoir le code changée par {who} ({d.get('motive', '')})"
     ),
+    "recipient.second_step_waived": lambda who, what, d: f"Second code dispensé par {who} ({d.get('motive', '')})",
     "code.issued": lambda who, what, d: (
         f"{who} a donné un code ({d['reason']})" if d.get("reason") else f"Code envoyé à {who}"
     ),
@@ -191,8 +192,17 @@ def spaced(text: object) -> str:
     return re.sub(r" (?=[:»])|(?<=«) ", "\u00a0", narrow)
 
 
+def way_of(recipient: Any) -> str:
+    """Say how a recipient receives codes, or is to receive them."""
+    if recipient.second_step_waived_because is not None:
+        return WAYS["act"]
+    way = recipient.way or recipient.way_required
+    return WAYS[way or ("email" if recipient.email else "")]
+
+
 FILTERS: dict[str, Callable[..., object]] = {
     "date_fr": french.day,
+    "way_fr": way_of,
     "instant_fr": french.instant,
     "instant_short": french.instant_short,
     "clock_fr": french.clock,

@@ -94,7 +94,7 @@ def test_the_recipient_with_an_application_signs_in_at_once(gateways, known):
 def test_the_recipient_with_an_address_receives_a_code(gateways, known):
     row = by_channel(known, "email")
     waiting = begun(gateways, row)
-    assert sign_ins.way_bound(waiting.sign_in) == "email"
+    assert sign_ins.way_bound(gateways, waiting.sign_in) == "email"
 
     sign_in = one_time_codes.send(gateways, waiting.token)
 
@@ -105,7 +105,7 @@ def test_the_recipient_with_an_address_receives_a_code(gateways, known):
 
 def test_the_office_tells_a_code_to_the_recipient_who_calls(gateways, known):
     waiting = begun(gateways, by_channel(known, "office"))
-    assert sign_ins.way_bound(waiting.sign_in) == "office"
+    assert sign_ins.way_bound(gateways, waiting.sign_in) == "office"
 
     code = one_time_codes.tell(
         gateways, waiting.sign_in.access.recipient, "Appel", by=Member.get(), trace=journal.NO_TRACE

@@ -91,7 +91,7 @@ def test_an_address_the_office_entered_is_the_way_from_the_start(gateways):
     token = make.begun(gateways, recipient).token
 
     sign_in = sign_ins.find(gateways, token)
-    assert (sign_ins.way_bound(sign_in), sign_in.email) == ("email", "payet@example.fr")
+    assert (sign_ins.way_bound(gateways, sign_in), sign_in.email) == ("email", "payet@example.fr")
     session = identification.confirm(gateways, token, make.awaited(gateways, token), make.TRACE)
 
     assert sessions.of_recipient(gateways, session).way == "act+email"

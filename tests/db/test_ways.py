@@ -1,5 +1,7 @@
 """The office changes how a recipient receives codes: a mistyped address, a lost telephone."""
 
+from dataclasses import replace
+
 import make
 import pytest
 
@@ -7,9 +9,14 @@ from mespieces.domain import identification, journal, notices, one_time_codes, o
 from mespieces.models import CodeKey, Recipient
 
 
-def reset(gateways, recipient, email="", motive="Adresse mal saisie"):
-    teller = make.member(gateways, recipient.deposit.office)
-    ways.reset(gateways, recipient, email, motive, by=teller, trace=make.TRACE)
+def reset(gateways, recipient, email="", motive="Adresse mal saisie", way="", role="commissaire"):
+    teller = make.member(gateways, recipient.deposit.office, role=role)
+    ways.reset(gateways, recipient, email, motive, way, by=teller, trace=make.TRACE)
+
+
+def allowing(gateways, act_alone):
+    """The same product, run with another setting."""
+    return replace(gateways, settings=replace(gateways.settings, act_alone=act_alone))
 
 
 def test_a_recipient_whose_telephone_is_lost_may_choose_again(gateways):
@@ -58,3 +65,97 @@ def test_a_change_needs_a_motive_and_is_journaled(gateways):
 
     entry = journal.story(recipient.deposit)[0]
     assert (entry.operation, entry.body["detail"]["motive"]) == ("recipient.channel_reset", "Adresse mal saisie")
+
+
+# What the office settles
+
+
+def test_the_office_waives_the_second_step_for_one_recipient_saying_why(gateways):
+    recipient = make.first(make.filed(gateways))
+    session = make.identified(gateways, recipient, "email")
+
+    reset(gateways, recipient, motive="Sans téléphone ni courriel", way="act")
+
+    assert type(session).get().ended_at is not None
+    begun = make.begun(gateways, recipient, motive="Dispense")
+    assert identification.act_alone(gateways, begun.token, make.TRACE)
+    story = journal.story(recipient.deposit)
+    waived = next(entry for entry in story if entry.operation == "recipient.second_step_waived")
+    assert waived.body["detail"]["motive"] == "Sans téléphone ni courriel"
+    assert story[0].body["identified"] == {"way": "act"}
+
+
+def test_a_waiver_is_undone_by_settling_a_way(gateways):
+    recipient = make.first(make.filed(gateways))
+    reset(gateways, recipient, way="act")
+
+    reset(gateways, Recipient.get(), way="office")
+
+    begun = make.begun(gateways, Recipient.get())
+    with pytest.raises(ways.WayUnknown):
+        identification.act_alone(gateways, begun.token, make.TRACE)
+    assert sign_ins.way_bound(gateways, begun.sign_in) == "office"
+
+
+@pytest.mark.parametrize("role", ["clerc"])
+def test_a_clerk_waives_nothing(gateways, role):
+    recipient = make.first(make.filed(gateways))
+
+    with pytest.raises(ways.WaiverRefused):
+        reset(gateways, recipient, way="act", role=role)
+
+    assert Recipient.get().second_step_waived_because is None
+
+
+def test_where_the_operator_refuses_it_nobody_waives_and_former_waivers_end(gateways):
+    recipient = make.first(make.filed(gateways))
+    reset(gateways, recipient, way="act")
+    strict = allowing(gateways, "refuse")
+
+    with pytest.raises(ways.WaiverRefused):
+        reset(strict, Recipient.get(), way="act")
+    begun = make.begun(strict, recipient)
+    with pytest.raises(ways.WayUnknown):
+        identification.act_alone(strict, begun.token, make.TRACE)
+    assert ways.open_to(strict, begun.sign_in) == ways.WAYS
+    token, code = make.waiting(strict, recipient, "email")
+    assert isinstance(identification.confirm(strict, token, code, make.TRACE), str)
+    assert Recipient.get().way == "email"  # and the way binds, as for anybody
+
+
+def test_a_required_application_is_the_only_way_offered_and_the_office_s_choice(gateways):
+    recipient = make.first(make.filed(gateways))
+    reset(gateways, recipient, way="app")
+
+    begun = make.begun(gateways, recipient)
+    assert ways.open_to(gateways, begun.sign_in) == ("app",)
+    with pytest.raises(ways.WayUnknown):
+        ways.choose(gateways, begun.token, "email", "payet@example.fr")
+    ways.choose(gateways, begun.token, "app", "")
+    code = make.application(gateways, begun.token).at(gateways.clock.now())
+    assert isinstance(identification.confirm(gateways, begun.token, code, make.TRACE), str)
+
+    assert journal.story(recipient.deposit)[0].body["identified"] == {"way": "act+app", "set_by": "office"}
+
+
+def test_a_required_code_from_the_office_waits_for_a_member(gateways):
+    recipient = make.first(make.filed(gateways))
+    reset(gateways, recipient, way="office")
+
+    begun = make.begun(gateways, recipient)
+    teller = make.member(gateways, recipient.deposit.office)
+    told = one_time_codes.tell(gateways, recipient, "Au guichet", by=teller, trace=make.TRACE)
+
+    assert isinstance(identification.confirm(gateways, begun.token, told, make.TRACE), str)
+    assert journal.story(recipient.deposit)[0].body["identified"] == {"way": "act+office", "set_by": "office"}
+
+
+def test_codes_by_mail_need_an_address_and_no_other_way_is_taken(gateways):
+    recipient = make.first(make.filed(gateways))
+
+    with pytest.raises(ways.AddressNeeded):
+        reset(gateways, recipient, way="email")
+    with pytest.raises(ways.WayUnknown):
+        reset(gateways, recipient, way="pigeon")
+
+    assert make.count("recipient.channel_reset") == 0

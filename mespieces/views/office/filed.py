@@ -107,7 +107,7 @@ def reset_way(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[str,
     typed = request.form
     try:
         ways.reset(
-            current.gateways(), recipient, typed.get("email", ""), typed.get("motive", ""),
+            current.gateways(), recipient, typed.get("email", ""), typed.get("motive", ""), typed.get("way", ""),
             by=current.member(), trace=current.trace(),
         )  # fmt: skip
     except Invalid as error:
@@ -155,5 +155,6 @@ def person_page(deposit: Deposit, recipient: Recipient, **context: object) -> st
         signification=significations.latest(deposit).get(recipient.id), manners=significations.MANNERS,
         waiting=one_time_codes.waiting_for_office(current.gateways(), recipient),
         state=deposits.state(deposit, current.gateways().clock.now()),
+        may_waive=ways.may_waive(current.gateways(), current.member()),
         **{"told": "", "typed": {}, "errors": {}, "way_errors": {}, "correction": {}, "correction_errors": {}, **context},
     )  # fmt: skip
