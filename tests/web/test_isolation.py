@@ -1,16 +1,17 @@
 """Who may go where: every address of the site, asked by everybody, has one stated answer in one table."""
 
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import make
 import pytest
 
-from mespieces.domain import deposits, journal, sessions
+from mespieces.domain import deposits, journal, members, sessions
 from mespieces.models import Access, Deposit, Document, Member, Recipient, Signification, Throttle, write
 from mespieces.views import current
 
 CALLERS = ("stranger", "signed out", "recipient", "co-debtor", "elsewhere", "member", "neighbour", "auditor", "crossed")
-"""Nobody; a recipient who left; two recipients of the deposit; one of another office's, who reads their own documents;
+"""Nobody; a recipient and a member who left, in one browser; two recipients of the deposit; one of another office's, who reads their own documents;
 a member of its office; one of another; its auditor; somebody who carries each audience's cookie as the other's."""
 
 HOME, OFFICE_DOOR = "/", "/etude/connexion"
@@ -161,7 +162,10 @@ def world(site):
             return crossed
         visitor = site.recipient({"co-debtor": roux, "elsewhere": outsider}.get(name, payet))
         if name == "signed out":
+            left = site.member(people["member"]).cookie(current.OFFICE)
+            visitor.carry(current.OFFICE, left)
             sessions.end(site.gateways, sessions.of_recipient(site.gateways, visitor.cookie(current.ACCESS)))
+            sessions.end(site.gateways, sessions.of_member(site.gateways, left))
         return visitor
 
     return caller, filed, draft
@@ -237,7 +241,8 @@ def _answer(visitor, method, path):
     """Return the status, or where the caller is led."""
     if path.startswith("/static/"):
         return visitor.client.get(path, buffered=True).status_code
-    visitor.get("/etude/connexion")
+    if method == "POST":
+        visitor.get("/etude/connexion")
     got = visitor.ask(method, path, None, data={"csrf_token": visitor.token} if method == "POST" else None)
     return got.location if got.status_code == 303 else got.status_code
 
@@ -298,14 +303,78 @@ def test_no_address_leads_or_links_to_where_the_request_claims_to_be(world, name
     visitor = caller(name)
     for cookie in list(visitor.client._cookies.values()):
         visitor.client.set_cookie(cookie.key, cookie.value, domain="evil.example", path=cookie.path)
-    told = {}
-    for path, taken in _every_address(filed, draft).items():
-        if "GET" in taken:
-            aside = f"{path}?next=//evil.example/&url=https://evil.example&retour=evil.example"
-            got = visitor.ask("GET", aside, None, base_url="https://evil.example", headers=LIES)
-            told[path] = (got.location or "/", b"evil.example" in got.data)
+    elsewhere = {"base_url": "https://evil.example", "headers": LIES | {"Referer": "https://evil.example/"}}
+    visitor.get("/etude/connexion", **elsewhere)
+    told, lies = {}, {"next": "//evil.example/", "url": "https://evil.example", "retour": "evil.example"}
+    for method, path in sorted(
+        ((method, path) for path, taken in _every_address(filed, draft).items() for method in taken),
+        key=lambda asked: (asked[0], asked[1].endswith("connexion")),  # who leaves has seen everything
+    ):
+        form = {"csrf_token": visitor.token, "vers": "https://evil.example/", **lies} if method == "POST" else None
+        got = visitor.ask(method, f"{path}?{urlencode(lies)}", None, data=form, **elsewhere)
+        told[method, path] = (got.location or "/", b"evil.example" in got.data)
 
     assert {path: one for path, one in told.items() if one[1] or not one[0].startswith("/") or one[0][1:2] == "/"} == {}
+    assert {method for method, _ in told} == {"GET", "POST"}
+
+
+OFFICES, DEPOSITS, DEBTORS = ("Étude du nord", "Étude du sud"), ("Première", "Seconde"), ("Alix", "Camille")
+
+
+def _two_of_each(site):
+    """Make two offices, two deposits in each, two co-debtors in each, whose documents and names are their own."""
+    filed = {}
+    for office in OFFICES:
+        of = make.office(site.gateways, office)
+        for title in DEPOSITS:
+            draft = make.draft(site.gateways, of, creditor=f"{title} créance, {office}")
+            make.document(site.gateways, draft, make.pdf(f"{title} {office}".replace("É", "E")))
+            for who in DEBTORS:
+                make.recipient(site.gateways, draft, f"{who} de {title} {office}")
+            filed[office, title] = deposits.file(site.gateways, draft.id, by=journal.OPERATOR)
+    return filed
+
+
+def test_two_offices_two_deposits_and_two_co_debtors_each_see_their_own_and_no_other(site):
+    filed = _two_of_each(site)
+    names = {recipient.name for deposit in filed.values() for recipient in deposit.recipients}
+    for (office, title), deposit in filed.items():
+        for recipient in deposit.recipients:
+            debtor = site.recipient(recipient)
+
+            assert debtor.get("/pieces/1/fichier").data == make.pdf(f"{title} {office}".replace("É", "E"))
+            shown = debtor.get("/pieces").text
+            assert {name for name in names if name in shown} == {recipient.name}
+            assert f"{title} créance, {office}" in shown
+    for office in OFFICES:
+        of = filed[office, "Première"].office
+        people = {role: site.member(make.member(site.gateways, of, role=role)) for role in ("commissaire", "auditeur")}
+        for (theirs, _), deposit in filed.items():
+            pages = [f"/etude/depots/{deposit.id}"]
+            pages += [f"{pages[0]}/destinataires/{recipient.id}" for recipient in deposit.recipients]
+            for page in pages:
+                people["auditeur"].get(page, 404)
+                shown = people["commissaire"].get(page, 200 if theirs == office else 404).text
+                assert theirs != office or deposit.creditor in shown
+
+
+SWAPPED = [("recipient", "co-debtor"), ("recipient", "elsewhere"), ("member", "neighbour"), ("member", "auditor")]
+
+
+@pytest.mark.parametrize(("name", "other"), SWAPPED)
+def test_a_form_with_somebody_else_s_anti_forgery_field_is_refused_whoever_they_are(world, name, other):
+    caller, _, _ = world
+    victim, thief = caller(name), caller(other)
+    page, door = ("/etude/compte", "/etude/deconnexion") if name == "member" else ("/pieces", "/deconnexion")
+    for one in (victim, thief):
+        one.get(page)
+    own, victim.token = victim.token, thief.token
+
+    victim.post(door, 400)
+
+    victim.get(page)
+    victim.token = own
+    victim.post(door)
 
 
 def test_what_is_of_another_deposit_is_not_found_through_ones_own(site, world):
@@ -386,6 +455,10 @@ def test_a_sign_in_of_one_audience_is_none_of_the_other(site, world):
     crossed.carry(current.OFFICE_SIGN_IN, make.begun(site.gateways, make.first(filed)).token)
 
     crossed.get("/etude/connexion/code", 410)
+    crossed = site.visitor()
+    crossed.carry(current.SIGN_IN, members.begin(site.gateways, Member.get().email, make.PASSWORD, make.TRACE))
+    crossed.get("/consulter/code", 410)
+    crossed.get("/consulter/canal", 410)
 
 
 def test_the_session_of_a_member_who_left_opens_nothing(site, world):
