@@ -3,7 +3,10 @@
 Crockford's base32 alphabet, a Luhn mod 32 check character: a typing error is told before anything is spent.
 """
 
+import re
 import secrets
+import unicodedata
+from itertools import groupby
 
 from mespieces.errors import Invalid
 
@@ -14,7 +17,8 @@ RECOVERY_LENGTH = 12  # 11 random characters: 55 bits
 
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
 _READ_AS = str.maketrans({"O": "0", "I": "1", "L": "1"})
-_SEPARATORS = str.maketrans(dict.fromkeys("-_.–—‐‑‒−\u200b\u200c\u200d\u200e\u200f\ufeff", ""))
+_POINTS = frozenset("_.·•⁃⁓⁻₋−")  # what stands for a dash and is none to Unicode
+_BOUNDARIES = re.compile(r"[:;,=|/()\[\]«»“”\"\t\r\n]")
 
 
 class ReferenceMistyped(Invalid):
@@ -64,24 +68,35 @@ def draw_recovery() -> str:
 
 def read_reference(typed: str) -> str:
     """Return the 8 characters meant by `typed`. Raises `ReferenceMistyped`."""
-    meant = _normalise(typed)
-    if not _well_formed(meant, REFERENCE_LENGTH):
+    meant = _find(typed, REFERENCE_LENGTH)
+    if meant is None:
         raise ReferenceMistyped
     return meant
 
 
 def read_secret(typed: str) -> str:
     """Return the 20 characters meant by `typed`. Raises `SecretMistyped`."""
-    meant = _normalise(typed)
-    if not _well_formed(meant, SECRET_LENGTH):
+    meant = _find(typed, SECRET_LENGTH)
+    if meant is None:
         raise SecretMistyped
     return meant
 
 
+def read_pair(reference: str, secret: str) -> tuple[str, str]:
+    """Return the reference and the secret, each from its own field or else from the other: people paste both in one.
+
+    Raises `ReferenceMistyped`, `SecretMistyped`.
+    """
+    found = _find(reference, REFERENCE_LENGTH) or _find(secret, REFERENCE_LENGTH)
+    if found is None:
+        raise ReferenceMistyped
+    return found, _find(secret, SECRET_LENGTH) or read_secret(reference)
+
+
 def read_recovery(typed: str) -> str:
     """Return the 12 characters meant by `typed`. Raises `RecoveryMistyped`."""
-    meant = _normalise(typed)
-    if not _well_formed(meant, RECOVERY_LENGTH):
+    meant = _find(typed, RECOVERY_LENGTH)
+    if meant is None:
         raise RecoveryMistyped
     return meant
 
@@ -97,8 +112,29 @@ def _draw(length: int) -> str:
     return payload + check_character(payload)
 
 
+def _find(typed: str, length: int) -> str | None:
+    """Return the code that `typed` is, or the only one in it (« Code : V5JWY-… »), None when there is none or several.
+
+    What is looked at stands between colons and their like, between spaces, or is a run of groups of one size: nothing
+    is cut out of a code too long. `typing.js` reads alike.
+    """
+    parts = _BOUNDARIES.split(typed)
+    words = [word for part in parts for word in part.split()]
+    runs = ["".join(run) for part in parts for _, run in groupby(part.split(), key=lambda word: len(_normalise(word)))]
+    for candidates in ([typed], [*parts, *words, *runs]):
+        found = {meant for meant in map(_normalise, candidates) if _well_formed(meant, length)}
+        if len(found) == 1:
+            return found.pop()
+    return None
+
+
 def _normalise(typed: str) -> str:
-    return "".join(typed.translate(_SEPARATORS).split()).upper().translate(_READ_AS)
+    return "".join(character for character in typed if not _separates(character)).upper().translate(_READ_AS)
+
+
+def _separates(character: str) -> bool:
+    """Tell spaces, dashes of all kinds and marks that nobody sees: what a keyboard or a clipboard puts between groups."""
+    return character.isspace() or character in _POINTS or unicodedata.category(character) in {"Pd", "Cf"}
 
 
 def _well_formed(code: str, length: int) -> bool:

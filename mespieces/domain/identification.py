@@ -74,7 +74,7 @@ def begin(gateways: Gateways, reference: str, secret: str, trace: journal.Trace)
 
     Raises `ReferenceMistyped`, `SecretMistyped`; `AvailabilityOver` or `DepositWithdrawn` to who proved the secret.
     """
-    reference, secret = codes.read_reference(reference), codes.read_secret(secret)  # (1)
+    reference, secret = codes.read_pair(reference, secret)  # (1)
     access = Access.get_or_none(Access.reference == reference)
     right = passwords.matches(secret, access.secret_hash if access else None)  # (2)
     network = throttle.network(trace.address)

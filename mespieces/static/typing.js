@@ -3,17 +3,20 @@
 (() => {
   const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
   const KINDS = {
-    reference: { group: 4, total: 8, join: "-", checked: true, name: "cette référence" },
-    secret: { group: 5, total: 20, join: "-", checked: true, name: "ce code" },
-    digits: { group: 4, total: 8, join: " ", checked: false },
+    reference: { group: 4, total: 8, join: "-", checked: true, name: "cette référence", known: "la référence" },
+    secret: { group: 5, total: 20, join: "-", checked: true, name: "ce code", known: "le code d’accès" },
+    digits: { group: 4, total: 8, join: " ", checked: false, known: "le code" },
   };
-  const SEPARATORS = /[\s\u00ad\u200b\u2060\u2010-\u2015\u2212_.-]/g;
+  // What may stand between groups, and what ends a part of a text: the server reads alike (domain/codes.py).
+  const SEPARATORS = /[\s\p{Dash}\p{Cf}\u2043_.·•]/gu;
+  const BOUNDARIES = /[:;,=|/()[\]«»“”"\t\r\n]/;
 
   const bare = (text) => text.replace(SEPARATORS, "").toUpperCase();
+  const meant = (text) => bare(text).replace(/O/g, "0").replace(/[IL]/g, "1"); // O reads as 0, I and L as 1
 
-  // Luhn mod 32, rightmost payload character doubled; O reads as 0, I and L as 1.
+  // Luhn mod 32, rightmost payload character doubled.
   function wellFormed(text) {
-    const values = [...bare(text).replace(/O/g, "0").replace(/[IL]/g, "1")].map((c) => ALPHABET.indexOf(c));
+    const values = [...meant(text)].map((c) => ALPHABET.indexOf(c));
     if (values.includes(-1)) return false;
     const sum = values.reverse().reduce((total, value, i) => {
       const weighted = i % 2 ? value * 2 : value;
@@ -22,11 +25,31 @@
     return sum % 32 === 0;
   }
 
+  // Whether the text can be this code being typed, and nothing more.
+  const plain = (text, kind) => bare(text).length <= kind.total && !/[^0-9A-Z]/.test(bare(text));
+
+  // The only code of a kind in a text put in as a whole (« Code : V5JWY-… »), none when there is none or several.
+  function found(text, kind) {
+    const fits = (part) => bare(part).length === kind.total && (kind.checked ? wellFormed(part) : /^\d+$/.test(bare(part)));
+    const parts = text.split(BOUNDARIES);
+    const candidates = [...parts];
+    for (const part of parts) {
+      const words = part.trim().split(/\s+/);
+      const runs = [];
+      words.forEach((word, i) => {
+        if (i && bare(word).length === bare(words[i - 1]).length) runs[runs.length - 1] += word;
+        else runs.push(word);
+      });
+      candidates.push(...words, ...runs);
+    }
+    const codes = new Set((fits(text) ? [text] : candidates.filter(fits)).map(meant));
+    return codes.size === 1 ? [...codes][0] : "";
+  }
+
   // The text in groups, or as it is when it is something else: nothing is ever cut.
   function grouped(text, kind) {
-    const plain = bare(text);
-    if (plain.length > kind.total || /[^0-9A-Z]/.test(plain)) return text;
-    return plain.match(new RegExp(`.{1,${kind.group}}`, "g"))?.join(kind.join) ?? "";
+    if (!plain(text, kind)) return text;
+    return bare(text).match(new RegExp(`.{1,${kind.group}}`, "g"))?.join(kind.join) ?? "";
   }
 
   // Where the caret goes: after as many characters as it had before it, separators not counted.
@@ -36,7 +59,7 @@
     return at;
   }
 
-  // What to say of a code once the person has left the field; an unfinished one is left in peace.
+  // What to say of a code that is complete; an unfinished one is left in peace.
   function remark(text, kind) {
     const count = bare(text).length;
     if (!kind.checked || count < kind.total) return "";
@@ -47,7 +70,7 @@
     return wellFormed(text) ? "" : `Il y a une faute de frappe dans ${kind.name} : comparez avec le feuillet, groupe par groupe.`;
   }
 
-  if (typeof module === "object") { module.exports = { KINDS, wellFormed, grouped, caretIn, remark }; return; }
+  if (typeof module === "object") { module.exports = { KINDS, wellFormed, found, grouped, caretIn, remark }; return; }
 
   function aid(input) {
     const kind = KINDS[input.dataset.code];
@@ -68,13 +91,35 @@
     };
     const speak = () => {
       const text = remark(input.value, kind);
+      if (!text && said.matches(".ok")) return;
+      said.className = "said";
       if (said.textContent !== text) said.textContent = text;
       if (text) input.setAttribute("aria-invalid", "true");
       else if (kind.checked && bare(input.value)) input.removeAttribute("aria-invalid");
     };
-    input.addEventListener("input", (event) => { if (!event.isComposing) group(); if (said.textContent) speak(); });
+    // A text with more than this code: each code in it goes to its field, unless another stands there, and that is said.
+    const sort = (text) => {
+      if (plain(text, kind)) return false;
+      const codes = [...input.form.querySelectorAll("input[data-code]")]
+        .map((field) => ({ field, of: KINDS[field.dataset.code], code: found(text, KINDS[field.dataset.code]) }))
+        .filter(({ field, code }) => code && (field === input || !field.value.trim() || meant(field.value) === code));
+      if (!codes.length) return false;
+      if (codes.every(({ field }) => field !== input)) input.value = "";
+      for (const { field, of, code } of codes) {
+        field.value = grouped(code, of);
+        field.removeAttribute("aria-invalid");
+      }
+      said.className = "said ok";
+      said.textContent = `Reconnu dans ce que vous avez mis ici\u00a0: ${codes.map(({ of }) => of.known).join(" et ")}. Le reste n’est pas gardé.`;
+      return true;
+    };
+    input.addEventListener("paste", (event) => { if (sort(event.clipboardData?.getData("text") ?? "")) event.preventDefault(); });
+    input.addEventListener("input", (event) => {
+      if (!event.isComposing) group();
+      if (said.textContent || bare(input.value).length === kind.total) speak();
+    });
     input.addEventListener("compositionend", group);
-    input.addEventListener("blur", speak);
+    input.addEventListener("blur", () => { sort(input.value); speak(); });
     group();
   }
 

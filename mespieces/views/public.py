@@ -27,14 +27,15 @@ def way_in() -> BaseResponse:
 def consult() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Check what is printed on the act, then lead to the second step."""
     typed, secret = request.form.get("reference", ""), request.form.get("secret", "")
+    again = _shown_again(typed, secret)
     try:
         found = identification.begin(current.gateways(), typed, secret, current.trace())
     except Invalid as error:
-        return _form(reference=typed[:20], errors={error.field: str(error)}), 422
+        return _form(reference=again, errors={error.field: str(error)}), 422
     if isinstance(found, identification.Delayed):
-        return _form(reference=typed[:20], errors={"secret": str(found)}), 429, {"Retry-After": str(found.retry_after)}
+        return _form(reference=again, errors={"secret": str(found)}), 429, {"Retry-After": str(found.retry_after)}
     if isinstance(found, identification.Wrong):
-        return _form(reference=typed[:20], errors={"secret": str(found)}), 422
+        return _form(reference=again, errors={"secret": str(found)}), 422
     return current.give(_next_step(current.gateways(), found.token), current.SIGN_IN, found.token)  # type: ignore[arg-type]
 
 
@@ -72,6 +73,14 @@ def _well_formed(typed: str) -> str:
         return codes.show(codes.read_reference(typed))
     except Invalid:
         return ""
+
+
+def _shown_again(typed: str, secret: str) -> str:
+    """Return what the reference's field shows again: the reference in its groups, else what was typed, never cut.
+
+    What is as long as a secret may be one, and is not given back.
+    """
+    return _well_formed(typed) or _well_formed(secret) or (typed if len(typed) < codes.SECRET_LENGTH else "")
 
 
 def _next_step(gateways: Gateways, token: str) -> BaseResponse:

@@ -29,10 +29,54 @@ def test_the_known_examples_are_well_formed():
         "V5JWY\u00a0QPGQ3\u202f0KBSS\u200b9W35W",
         "V.5.J.W.Y.QPGQ3_0KBSS_9W35W",
         "\ufeffV5JWY-QPGQ3-0KBSS-9W35W",
+        "V5JWY−QPGQ3﹣0KBSS－9W35W",
+        "V5JWY\u00adQPGQ3\u2060⁃0KBSS·9W35W",
+        "Code : V5JWY-QPGQ3-0KBSS-9W35W",
+        "Code d’accès\u00a0: v5jwy qpgq3 0kbss 9w35w.",
+        "«\u00a0Code\u00a0: V5JWY – QPGQ3 – 0KBSS – 9W35W\u00a0»",
+        "Référence W08N-0B87\r\nCode V5JWY-QPGQ3-0KBSS-9W35W",
+        "W08N 0B87 V5JWY QPGQ3 0KBSS 9W35W",
+        "V5JWY-QPGQ3-0KBSS-9W35W (V5JWYQPGQ30KBSS9W35W)",
     ],
 )
 def test_case_spaces_hyphens_and_the_letter_o_do_not_matter(typed):
     assert codes.read_secret(typed) == SECRET
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "V5JWY-QPGQ3-0KBSS-9W35W-ABCDE",
+        "V5JWY QPGQ3 0KBSS 9W35W ABCDE",
+        "V5JWYQPGQ30KBSS9W35W0",
+        "Code : V5JWY-QPGQ3-0KBSS-9W35X",
+        "V5JWY-QPGQ3-0KBSS-9W35W ou 00000-00000-00000-00000",
+    ],
+)
+def test_nothing_is_cut_out_of_what_is_too_long_and_nothing_is_chosen_among_several(typed):
+    with pytest.raises(codes.SecretMistyped):
+        codes.read_secret(typed)
+
+
+@pytest.mark.parametrize(
+    ("reference", "secret"),
+    [
+        ("W08N-0B87", "V5JWY-QPGQ3-0KBSS-9W35W"),
+        ("V5JWY-QPGQ3-0KBSS-9W35W", "w08n 0b87"),
+        ("Référence : W08N-0B87 Code d’accès : V5JWY-QPGQ3-0KBSS-9W35W", ""),
+        ("", "W08N0B87 V5JWYQPGQ30KBSS9W35W"),
+        ("W08N-0B87", "W08N-0B87 V5JWY-QPGQ3-0KBSS-9W35W"),
+    ],
+)
+def test_what_was_pasted_in_the_other_field_is_read_there(reference, secret):
+    assert codes.read_pair(reference, secret) == (REFERENCE, SECRET)
+
+
+def test_what_is_in_neither_field_is_told_where_it_belongs():
+    with pytest.raises(codes.SecretMistyped):
+        codes.read_pair("W08N-0B87", "V5JWY-QPGQ3-0KBSS-9W35X")
+    with pytest.raises(codes.ReferenceMistyped):
+        codes.read_pair("W08N-0B88", "V5JWY-QPGQ3-0KBSS-9W35W")
 
 
 @given(PAYLOADS)

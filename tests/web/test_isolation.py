@@ -1,16 +1,17 @@
 """Who may go where: every address of the site, asked by everybody, has one stated answer in one table."""
 
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import make
 import pytest
 
-from mespieces.domain import deposits, journal, sessions
+from mespieces.domain import deposits, journal, members, sessions
 from mespieces.models import Access, Deposit, Document, Member, Recipient, Signification, Throttle, write
 from mespieces.views import current
 
 CALLERS = ("stranger", "signed out", "recipient", "co-debtor", "elsewhere", "member", "neighbour", "auditor", "crossed")
-"""Nobody; a recipient who left; two recipients of the deposit; one of another office's, who reads their own documents;
+"""Nobody; a recipient and a member who left, in one browser; two recipients of the deposit; one of another office's, who reads their own documents;
 a member of its office; one of another; its auditor; somebody who carries each audience's cookie as the other's."""
 
 HOME, OFFICE_DOOR = "/", "/etude/connexion"
@@ -162,7 +163,10 @@ def world(site):
             return crossed
         visitor = site.recipient({"co-debtor": roux, "elsewhere": outsider}.get(name, payet))
         if name == "signed out":
+            left = site.member(people["member"]).cookie(current.OFFICE)
+            visitor.carry(current.OFFICE, left)
             sessions.end(site.gateways, sessions.of_recipient(site.gateways, visitor.cookie(current.ACCESS)))
+            sessions.end(site.gateways, sessions.of_member(site.gateways, left))
         return visitor
 
     return caller, filed, draft
@@ -215,10 +219,13 @@ def test_each_address_answers_each_caller_as_the_table_states(site, world):
         Throttle.delete().execute()  # nobody waits for what another caller typed
         before, operations = _kept(), make.operations()
         answers, expected = {}, {}
+        known = site.visitor()
+        known.get("/etude/connexion")
         for line, by_caller in EXPECTED.items():
             method, _, rule = line.partition(" ")
             deposit = _concerned(rule, filed, draft)
-            answers[line] = _answer(caller(name), method, _address(rule, deposit, *inside[deposit]))
+            visitor = _alike(known, caller(name))  # anew: what was asked before may have ended the session
+            answers[line] = _answer(visitor, method, _address(rule, deposit, *inside[deposit]))
             expected[line] = _meant(by_caller[name], draft, rule)
 
         assert answers == expected, name
@@ -234,11 +241,17 @@ def test_each_address_answers_each_caller_as_the_table_states(site, world):
             }
 
 
+def _alike(known, visitor):
+    """Give a visitor the anti-forgery field of another, with the cookie it goes with."""
+    visitor.client.set_cookie("formulaire", known.cookie("formulaire"), domain="pieces.example.fr")
+    visitor.token = known.token
+    return visitor
+
+
 def _answer(visitor, method, path):
     """Return the status, or where the caller is led."""
     if path.startswith("/static/"):
         return visitor.client.get(path, buffered=True).status_code
-    visitor.get("/etude/connexion")
     got = visitor.ask(method, path, None, data={"csrf_token": visitor.token} if method == "POST" else None)
     return got.location if got.status_code == 303 else got.status_code
 
@@ -261,52 +274,123 @@ def _every_address(filed, draft):
     return {path: taken for path, taken in methods.items() if not path.startswith("/static/")}
 
 
-@pytest.mark.parametrize("name", ["stranger", "recipient", "member"])
-def test_no_address_takes_another_method(world, name):
+def test_no_address_takes_another_method(world):
     caller, filed, draft = world
-    visitor, before, operations = caller(name), _kept(), make.operations()
-    visitor.get("/etude/connexion")
-    answers = {}
-    for path, taken in _every_address(filed, draft).items():
-        for method in {"POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"} - taken:
-            answers[method, path] = visitor.ask(method, path, None, data={"csrf_token": visitor.token}).status_code
-        visitor.ask("OPTIONS", path, None)
+    for name in ("stranger", "recipient", "member"):
+        visitor, before, operations = caller(name), _kept(), make.operations()
+        visitor.get("/etude/connexion")
+        answers = {}
+        for path, taken in _every_address(filed, draft).items():
+            for method in {"POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"} - taken:
+                data, once = (
+                    {"csrf_token": visitor.token},
+                    {} if method == "POST" else {"X-Raw": "the page is the same"},
+                )
+                answers[method, path] = visitor.ask(method, path, None, data=data, headers=once).status_code
+            visitor.ask("OPTIONS", path, None)
 
-    assert set(answers.values()) == {405}, {asked: status for asked, status in answers.items() if status != 405}
-    assert (_kept(), make.operations()) == (before, operations)
+        assert set(answers.values()) == {405}, {asked: status for asked, status in answers.items() if status != 405}
+        assert (_kept(), make.operations()) == (before, operations)
 
 
-@pytest.mark.parametrize("name", ["recipient", "member"])
-def test_asking_only_for_headers_serves_and_journals_nothing(world, name):
+def test_asking_only_for_headers_serves_and_journals_nothing(world):
     caller, filed, draft = world
-    visitor, before, operations = caller(name), _kept(), make.operations()
-    bodies = {
-        path: visitor.ask("HEAD", path, None).data
-        for path, taken in _every_address(filed, draft).items()
-        if "GET" in taken
-    }
+    for name in ("recipient", "member"):
+        visitor, before, operations = caller(name), _kept(), make.operations()
+        bodies = {
+            path: visitor.ask("HEAD", path, None).data
+            for path, taken in _every_address(filed, draft).items()
+            if "GET" in taken
+        }
 
-    assert set(bodies.values()) == {b""}
-    assert (_kept(), make.operations()) == (before, operations)
+        assert set(bodies.values()) == {b""}
+        assert (_kept(), make.operations()) == (before, operations)
 
 
 LIES = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=http", "X-Forwarded-Proto": "http"}
 
 
-@pytest.mark.parametrize("name", ["stranger", "recipient", "member"])
-def test_no_address_leads_or_links_to_where_the_request_claims_to_be(world, name):
+def test_no_address_leads_or_links_to_where_the_request_claims_to_be(world):
     caller, filed, draft = world
-    visitor = caller(name)
-    for cookie in list(visitor.client._cookies.values()):
-        visitor.client.set_cookie(cookie.key, cookie.value, domain="evil.example", path=cookie.path)
-    told = {}
-    for path, taken in _every_address(filed, draft).items():
-        if "GET" in taken:
-            aside = f"{path}?next=//evil.example/&url=https://evil.example&retour=evil.example"
-            got = visitor.ask("GET", aside, None, base_url="https://evil.example", headers=LIES)
-            told[path] = (got.location or "/", b"evil.example" in got.data)
+    for name in ("stranger", "recipient", "member"):
+        visitor = caller(name)
+        for cookie in list(visitor.client._cookies.values()):
+            visitor.client.set_cookie(cookie.key, cookie.value, domain="evil.example", path=cookie.path)
+        elsewhere = {"base_url": "https://evil.example", "headers": LIES | {"Referer": "https://evil.example/"}}
+        visitor.get("/etude/connexion", **elsewhere)
+        told, lies = {}, {"next": "//evil.example/", "url": "https://evil.example", "retour": "evil.example"}
+        for method, path in sorted(
+            ((method, path) for path, taken in _every_address(filed, draft).items() for method in taken),
+            key=lambda asked: (asked[0], asked[1].endswith("connexion")),  # who leaves has seen everything
+        ):
+            form = {"csrf_token": visitor.token, "vers": "https://evil.example/", **lies} if method == "POST" else None
+            got = visitor.ask(method, f"{path}?{urlencode(lies)}", None, data=form, **elsewhere)
+            told[method, path] = (got.location or "/", b"evil.example" in got.data)
 
-    assert {path: one for path, one in told.items() if one[1] or not one[0].startswith("/") or one[0][1:2] == "/"} == {}
+        assert {
+            path: one for path, one in told.items() if one[1] or not one[0].startswith("/") or one[0][1:2] == "/"
+        } == {}
+        assert {method for method, _ in told} == {"GET", "POST"}
+
+
+OFFICES, DEPOSITS, DEBTORS = ("Étude du nord", "Étude du sud"), ("Première", "Seconde"), ("Alix", "Camille")
+
+
+def _two_of_each(site):
+    """Make two offices, two deposits in each, two co-debtors in each, whose documents and names are their own."""
+    filed = {}
+    for office in OFFICES:
+        of = make.office(site.gateways, office)
+        for title in DEPOSITS:
+            draft = make.draft(site.gateways, of, creditor=f"{title} créance, {office}")
+            make.document(site.gateways, draft, make.pdf(f"{title} {office}".replace("É", "E")))
+            for who in DEBTORS:
+                make.recipient(site.gateways, draft, f"{who} de {title} {office}")
+            filed[office, title] = deposits.file(site.gateways, draft.id, by=journal.OPERATOR)
+    return filed
+
+
+def test_two_offices_two_deposits_and_two_co_debtors_each_see_their_own_and_no_other(site):
+    filed = _two_of_each(site)
+    names = {recipient.name for deposit in filed.values() for recipient in deposit.recipients}
+    for (office, title), deposit in filed.items():
+        for recipient in list(deposit.recipients):
+            debtor = site.recipient(recipient)
+
+            assert debtor.get("/pieces/1/fichier").data == make.pdf(f"{title} {office}".replace("É", "E"))
+            shown = debtor.get("/pieces").text
+            assert {name for name in names if name in shown} == {recipient.name}
+            assert f"{title} créance, {office}" in shown
+    for office in OFFICES:
+        of = filed[office, "Première"].office
+        people = {role: site.member(make.member(site.gateways, of, role=role)) for role in ("commissaire", "auditeur")}
+        for (theirs, _), deposit in filed.items():
+            pages = [f"/etude/depots/{deposit.id}"]
+            pages += [f"{pages[0]}/destinataires/{recipient.id}" for recipient in deposit.recipients]
+            for page in pages:
+                people["auditeur"].get(page, 404)
+                shown = people["commissaire"].get(page, 200 if theirs == office else 404).text
+                seen, own = {name for name in names if name in shown}, {one.name for one in deposit.recipients}
+                assert (seen and seen <= own) if theirs == office else not seen
+
+
+SWAPPED = [("recipient", "co-debtor"), ("recipient", "elsewhere"), ("member", "neighbour"), ("member", "auditor")]
+
+
+def test_a_form_with_somebody_else_s_anti_forgery_field_is_refused_whoever_they_are(world):
+    caller, _, _ = world
+    for name, other in SWAPPED:
+        victim, thief = caller(name), caller(other)
+        page, door = ("/etude/compte", "/etude/deconnexion") if name == "member" else ("/pieces", "/deconnexion")
+        for one in (victim, thief):
+            one.get(page)
+        own, victim.token = victim.token, thief.token
+
+        victim.post(door, 400)
+
+        victim.get(page)
+        victim.token = own
+        victim.post(door)
 
 
 def test_what_is_of_another_deposit_is_not_found_through_ones_own(site, world):
@@ -387,6 +471,10 @@ def test_a_sign_in_of_one_audience_is_none_of_the_other(site, world):
     crossed.carry(current.OFFICE_SIGN_IN, make.begun(site.gateways, make.first(filed)).token)
 
     crossed.get("/etude/connexion/code", 410)
+    crossed = site.visitor()
+    crossed.carry(current.SIGN_IN, members.begin(site.gateways, Member.get().email, make.PASSWORD, make.TRACE))
+    crossed.get("/consulter/code", 410)
+    crossed.get("/consulter/canal", 410)
 
 
 def test_the_session_of_a_member_who_left_opens_nothing(site, world):

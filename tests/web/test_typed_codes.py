@@ -1,0 +1,62 @@
+"""What is printed on the act, as people type it in the form of the way in, without a script to help them."""
+
+import re
+
+import make
+import pytest
+
+from mespieces.domain import codes
+
+
+@pytest.fixture
+def printed(site):
+    """Print a sheet: its reference and its secret, in groups."""
+    access, secret = make.issued(site.gateways, make.first(make.filed(site.gateways, blanks=1)))
+    return codes.show(access.reference), codes.show(secret)
+
+
+def _shown(answer):
+    """Return what the field of the reference holds."""
+    found = re.search(r'<input id="reference"[^>]* value="([^"]*)"', answer.text)
+    return found[1] if found else ""
+
+
+@pytest.mark.parametrize(
+    ("in_reference", "in_secret"),
+    [
+        ("{0}", "Code : {1}"),
+        ("Référence : {0} Code d’accès : {1}", ""),
+        ("{1}", "{0}"),
+        ("Référence : {0}", "{1}"),
+    ],
+)
+def test_both_codes_are_read_whatever_stands_around_and_wherever_they_are_pasted(
+    site, printed, in_reference, in_secret
+):
+    debtor = site.visitor()
+    form = {"reference": in_reference.format(*printed), "secret": in_secret.format(*printed)}
+
+    assert debtor.post("/consulter", data=form).location == "/consulter/canal"
+
+
+def test_a_refused_form_shows_the_reference_in_its_groups_and_what_was_typed_uncut(site, printed):
+    reference, debtor = printed[0], site.visitor()
+    bare = reference.replace("-", "").lower()
+    wrong = codes.show(codes.draw_secret())
+
+    assert _shown(debtor.post("/consulter", 422, data={"reference": bare, "secret": wrong})) == reference
+    assert _shown(debtor.post("/consulter", 422, data={"reference": f"Réf. : {bare}", "secret": "x"})) == reference
+    assert _shown(debtor.post("/consulter", 422, data={"reference": "", "secret": reference})) == reference
+    assert _shown(debtor.post("/consulter", 422, data={"reference": "W08N-0B88-extra", "secret": wrong})) == (
+        "W08N-0B88-extra"
+    )
+
+
+def test_a_secret_typed_in_the_other_field_is_not_shown_again(site, printed):
+    debtor, secret = site.visitor(), printed[1]
+    for typed in (secret, secret.replace("-", ""), f"Code : {secret}", secret[:-1] + "U"):
+        refused = debtor.post("/consulter", 422, data={"reference": typed, "secret": "x"})
+
+        assert secret[:11] not in refused.text
+        assert secret.replace("-", "")[:11] not in refused.text
+        assert _shown(refused) == ""
