@@ -12,7 +12,7 @@ from mespieces.domain import attestations, codes, consultations, documents, sess
 from mespieces.domain.consultations import Reading
 from mespieces.errors import Refused
 from mespieces.models import Deposit, Document
-from mespieces.views import current, paging, streams
+from mespieces.views import current, lasting, paging, streams
 
 bp = Blueprint("recipient", __name__)
 
@@ -31,7 +31,20 @@ def guard() -> None:
     session = current.session()
     if "prefetch" in request.headers.get("Sec-Purpose", "") or request.headers.get("Purpose") == "prefetch":
         raise Prefetched
-    sessions.touch(current.gateways(), session)
+    if request.endpoint != "recipient.session_left":  # asking how long is left is no use of the session
+        sessions.touch(current.gateways(), session)
+
+
+@bp.get("/session")
+def session_left() -> dict[str, float]:
+    """How long the session still lasts; being asked renews nothing."""
+    return lasting.told(current.session())
+
+
+@bp.post("/session")
+def go_on() -> dict[str, float]:
+    """Renew the session, as any page does, without leaving the one that is read."""
+    return lasting.told(current.session())
 
 
 @bp.get("/pieces", endpoint="documents")
@@ -156,7 +169,7 @@ def _context(deposit: Deposit) -> dict[str, object]:
         "office": deposit.office,
         "recipient": session.access.recipient,
         "signed_in": True,
-        "session_ends": sessions.ends_at(session).isoformat(),
+        "lasting": lasting.shown(session),
     }
 
 

@@ -69,6 +69,8 @@ EXPECTED = {
     "GET /pieces/<int:number>/fichier": _recipients(200),
     "GET /pieces/liasse.zip": _recipients(200),
     "GET /pieces/attestation.pdf": _recipients(200),
+    "GET /session": _recipients(200),
+    "POST /session": _recipients(200),
     "POST /deconnexion": _recipients(HOME),
     # Offices: what is anybody's own
     "GET /etude": _office("/etude/depots", neighbour="/etude/depots", auditor="/etude/journal"),
@@ -94,6 +96,8 @@ EXPECTED = {
     "GET /etude/preuve": _own(200),
     "POST /etude/preuve": _own(410),  # no application is enrolled
     "GET /etude/journal": _office(200, neighbour=200, auditor=200),
+    "GET /etude/session": _own(200),
+    "POST /etude/session": _own(200),
     "POST /etude/deconnexion": _office(OFFICE_DOOR, neighbour=OFFICE_DOOR, auditor=OFFICE_DOOR),
     # Offices: a filed deposit
     "GET /etude/depots/<uuid:deposit_id>": _office(200),
