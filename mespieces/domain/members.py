@@ -24,7 +24,6 @@ from mespieces.models import Invitation, Member, SignIn
 
 SIGN_IN_LASTS = timedelta(minutes=15)
 TRIES = second_steps.TRIES
-LONGEST_TYPED = 1000  # characters of a password: stretching more would cost us, and protect nobody
 CodeWrong = second_steps.CodeWrong
 
 
@@ -39,13 +38,6 @@ class Delayed(TooMany):
     """Too many wrong passwords from here."""
 
     message = "Trop d’essais infructueux : patientez avant de réessayer."
-
-
-class PasswordTooLong(Invalid):
-    """More than anybody types: refused rather than cut."""
-
-    field = "password"
-    message = "Ce mot de passe est trop long : il compte {count} caractères, pour {longest} au plus. Vérifiez ce que vous avez collé."
 
 
 class SignInOver(Expired):
@@ -69,8 +61,7 @@ def begin(gateways: Gateways, email: str, password: str, trace: journal.Trace) -
 
     Raises `PasswordTooLong`, before anything is spent.
     """
-    if len(password) > LONGEST_TYPED:
-        raise PasswordTooLong(count=len(password), longest=LONGEST_TYPED)
+    passwords.check_length(password)
     address = text.storable(email).strip().lower()
     member = Member.get_or_none(Member.email == address, Member.left_at.is_null())
     right = passwords.matches(text.storable(password), member.password_hash if member else None)

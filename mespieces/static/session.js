@@ -28,7 +28,7 @@
   // Asking (GET) renews nothing; a session that is over leads elsewhere, which is not followed.
   async function ask(method) {
     const headers = { Accept: "application/json" };
-    if (method === "POST") headers["X-CSRFToken"] = document.querySelector("input[name=csrf_token]")?.value ?? "";
+    if (method === "POST") headers["X-CSRFToken"] = told.sessionToken;
     const answer = await fetch(told.sessionUrl, { method, headers, redirect: "manual" });
     if (answer.type === "opaqueredirect") return false;
     if (!answer.ok) throw new Error(String(answer.status));

@@ -23,6 +23,7 @@ def shown(session: Session) -> dict[str, object]:
         "ends": sessions.ends_at(session),
         "latest": sessions.latest(session),
         "url": url_for("office.session_left" if of_member else "recipient.session_left"),
+        "leave": url_for("office.leave" if of_member else "recipient.leave"),
         "way_in": url_for("office.sign_in" if of_member else "public.home"),
         "longest": "dix heures" if of_member else "une heure",
     }

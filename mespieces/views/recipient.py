@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces.domain import attestations, codes, consultations, documents, sessions
@@ -33,6 +33,13 @@ def guard() -> None:
         raise Prefetched
     if request.endpoint != "recipient.session_left":  # asking how long is left is no use of the session
         sessions.touch(current.gateways(), session)
+
+
+@bp.context_processor
+def everywhere() -> dict[str, object]:
+    """What every page of somebody identified shows, a refusal too."""
+    session = g.get("session")
+    return {"lasting": lasting.shown(session)} if session else {}
 
 
 @bp.get("/session")
@@ -168,8 +175,6 @@ def _context(deposit: Deposit) -> dict[str, object]:
         "deposit": deposit,
         "office": deposit.office,
         "recipient": session.access.recipient,
-        "signed_in": True,
-        "lasting": lasting.shown(session),
     }
 
 

@@ -293,6 +293,26 @@ def test_asking_only_for_headers_serves_and_journals_nothing(world, name):
     assert (_kept(), make.operations()) == (before, operations)
 
 
+@pytest.mark.parametrize(
+    ("name", "door", "refused"),
+    [("recipient", "/deconnexion", "/pieces/99"), ("member", "/etude/deconnexion", f"/etude/depots/{uuid4()}")],
+)
+def test_every_page_of_somebody_signed_in_shows_the_sign_out(world, name, door, refused):
+    caller, filed, draft = world
+    visitor, shown = caller(name), {}
+    for line, by_caller in EXPECTED.items():
+        method, _, rule = line.partition(" ")
+        if method == "GET" and by_caller[name] == 200 != by_caller["stranger"]:
+            deposit = _concerned(rule, filed, draft)
+            got = visitor.get(_address(rule, deposit, *_inside(deposit)))
+            if got.mimetype == "text/html":
+                shown[rule] = got.text
+    shown["refused"] = visitor.get(refused, 404).text
+
+    assert len(shown) > 3
+    assert [rule for rule, text in shown.items() if f'action="{door}"' not in text] == []
+
+
 LIES = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=http", "X-Forwarded-Proto": "http"}
 
 

@@ -6,6 +6,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces.domain import (
     members,
+    passwords,
     sessions,
 )
 from mespieces.errors import Invalid, NotFound
@@ -26,7 +27,7 @@ def begin() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     email = request.form.get("email", "")
     try:
         found = members.begin(current.gateways(), email, request.form.get("password", ""), current.trace())
-    except members.PasswordTooLong as error:
+    except passwords.PasswordTooLong as error:
         return render_template("office/sign_in.html", email=email[:254], errors={error.field: str(error)}), 422
     if isinstance(found, str):
         return current.give(door.to(".code"), current.OFFICE_SIGN_IN, found)
