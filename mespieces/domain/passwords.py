@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from mespieces.errors import Invalid
 
+LONGEST_TYPED = 1000  # characters
+
 # OWASP's first recommendation: 19 MiB, two passes, one lane.
 _MEMORY_KIB, _PASSES, _LANES = 19 * 1024, 2, 1
 _AT_ONCE = 4  # each costs 19 MiB: a burst of strangers must not starve the machine
@@ -62,6 +64,3 @@ def check_length(password: str) -> None:
     """Let in a password that can be stretched whole. Raises `PasswordTooLong`."""
     if len(password) > LONGEST_TYPED:
         raise PasswordTooLong(count=len(password), longest=LONGEST_TYPED)
-
-
-LONGEST_TYPED = 1000  # characters

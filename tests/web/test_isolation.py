@@ -295,7 +295,10 @@ def test_asking_only_for_headers_serves_and_journals_nothing(world, name):
 
 @pytest.mark.parametrize(
     ("name", "door", "refused"),
-    [("recipient", "/deconnexion", "/pieces/99"), ("member", "/etude/deconnexion", f"/etude/depots/{uuid4()}")],
+    [
+        ("recipient", "/deconnexion", "/pieces/99"),
+        ("member", "/etude/deconnexion", "/etude/depots/00000000-0000-0000-0000-000000000000"),
+    ],
 )
 def test_every_page_of_somebody_signed_in_shows_the_sign_out(world, name, door, refused):
     caller, filed, draft = world
