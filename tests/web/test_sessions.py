@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 import make
+import pyotp
 import pytest
 
-from mespieces.domain import passwords, sessions
+from mespieces.domain import members, passwords, sessions
 from mespieces.views import current
 
 MINUTE = timedelta(minutes=1)
@@ -14,6 +15,12 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def marchand(site):
     return make.member(site.gateways, email="marchand@etude.example")
+
+
+def application(site, clerk):
+    """Return the application that the sign-in in progress enrols."""
+    sign_in = members.find(site.gateways, clerk.cookie(current.OFFICE_SIGN_IN))
+    return pyotp.TOTP(members.enrolment(site.gateways, sign_in).key)
 
 
 def test_asking_how_long_is_left_renews_nothing_and_going_on_does(site):
@@ -95,7 +102,7 @@ def test_signing_in_again_in_a_browser_ends_its_former_session_and_no_other(site
     clerk, elsewhere, tokens, app = site.visitor(), site.visitor(), [], None
     for visitor in (elsewhere, clerk, clerk):
         visitor.post("/etude/connexion", data={"email": marchand.email, "password": make.PASSWORD})
-        app = app or make.application(site.gateways, visitor.cookie(current.OFFICE_SIGN_IN))
+        app = app or application(site, visitor)
         visitor.post("/etude/connexion/code", data={"code": app.at(site.gateways.clock.now())})
         tokens.append(visitor.cookie(current.OFFICE))
         site.gateways.clock.advance(MINUTE)
@@ -110,7 +117,7 @@ def test_a_recipients_token_planted_as_a_members_ends_nothing(site, marchand):
     clerk = site.visitor()
     clerk.carry(current.OFFICE, token)
     clerk.post("/etude/connexion", data={"email": marchand.email, "password": make.PASSWORD})
-    app = make.application(site.gateways, clerk.cookie(current.OFFICE_SIGN_IN))
+    app = application(site, clerk)
     clerk.post("/etude/connexion/code", data={"code": app.at(site.gateways.clock.now())})
 
     assert sessions.of_recipient(site.gateways, token)
