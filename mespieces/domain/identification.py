@@ -85,14 +85,14 @@ def begin(gateways: Gateways, reference: str, secret: str, trace: journal.Trace)
 
 
 def confirm(
-    gateways: Gateways, token: str, typed: str, trace: journal.Trace
+    gateways: Gateways, token: str, typed: str, trace: journal.Trace, *, former: str = ""
 ) -> str | CodeWrong | one_time_codes.CodesExhausted:
     """Check a one-time code and return a session's token; failures are returned, so that they are remembered.
 
     1. Re-read the sign-in under lock: a code counts once, whatever the worker; another sign-in may have bound a way.
     2. Refuse beyond 5 tries of a sign-in or 25 wrong codes a day.
     3. Compare in constant time; `app` codes allow one step around, each step once.
-    4. A right code binds the way, closes the sign-in and starts the session.
+    4. A right code binds the way, closes the sign-in and starts the session; the browser's `former` one ends.
     5. After 100 wrong codes of an application in a row, the sign-in ends: the next one needs the office's code, once.
 
     Raises `SignInOver`.
@@ -110,7 +110,7 @@ def confirm(
             return one_time_codes.CodesExhausted(retry_after=throttle.resets(daily, now, throttle.DAY))
         if one_time_codes.matches(gateways, row, digits, now):  # (3)
             one_time_codes.forget_wrong(row)
-            return _identify(gateways, sign_in, row, now, trace)  # (4)
+            return _identify(gateways, sign_in, row, now, trace, former)  # (4)
         one_time_codes.count_wrong(row)
         left = 0 if row.way == "app" and sign_ins.app_exhausted(row) else max(0, CODE_TRIES - row.tries - 1)  # (5)
         SignIn.update(tries=row.tries + 1, closed_at=None if left else now).where(SignIn.id == row.id).execute()
@@ -126,7 +126,7 @@ def confirm(
         return CodeWrong(left=left)
 
 
-def act_alone(gateways: Gateways, token: str, trace: journal.Trace) -> str:
+def act_alone(gateways: Gateways, token: str, trace: journal.Trace, *, former: str = "") -> str:
     """Start a session without a second step, where the office waived it or the operator lets anyone. Raises `WayUnknown`."""
     sign_in = sign_ins.find(gateways, token)
     if sign_ins.way_bound(gateways, sign_in) != "act" and "act" not in ways.open_to(gateways, sign_in):
@@ -137,7 +137,7 @@ def act_alone(gateways: Gateways, token: str, trace: journal.Trace) -> str:
         if sign_ins.way_bound(gateways, sign_in) not in {"", "act"}:
             raise sign_ins.SignInOver
         row.way = "act"
-        return _identify(gateways, sign_in, row, gateways.clock.now(), trace)
+        return _identify(gateways, sign_in, row, gateways.clock.now(), trace, former)
 
 
 def failures_today(gateways: Gateways, deposit: Deposit) -> dict[UUID, int]:
@@ -215,7 +215,9 @@ def _tell_office(gateways: Gateways, access: Access, failures: int) -> None:
         outbox.queue(gateways, "failures", office=deposit.office, recipient=access.recipient)
 
 
-def _identify(gateways: Gateways, sign_in: SignIn, row: SignIn, now: datetime, trace: journal.Trace) -> str:
+def _identify(
+    gateways: Gateways, sign_in: SignIn, row: SignIn, now: datetime, trace: journal.Trace, former: str
+) -> str:
     access, recipient = sign_in.access, sign_in.access.recipient
     first_choice = not sign_ins.way_bound(gateways, sign_in) or not recipient.way
     waived = recipient.second_step_waived_because is not None and row.way == "act"
@@ -225,7 +227,7 @@ def _identify(gateways: Gateways, sign_in: SignIn, row: SignIn, now: datetime, t
     if access.first_identified_at is None:
         Access.update(first_identified_at=now).where(Access.id == access.id).execute()
     way = "act" if row.way == "act" else f"act+{row.way}"
-    token = sessions.start(now, way=way, access=access)
+    token = sessions.start(now, way=way, access=access, former=former)
     recipient = Recipient.get_by_id(recipient.id)
     who = journal.Author(
         "recipient", str(recipient.id), recipient.name,

@@ -57,7 +57,11 @@ class Enrolment:
 
 
 def begin(gateways: Gateways, email: str, password: str, trace: journal.Trace) -> str | Wrong | Delayed:
-    """Check a member's password and return a sign-in's token; failures are returned, so that they are remembered."""
+    """Check a member's password and return a sign-in's token; failures are returned, so that they are remembered.
+
+    Raises `PasswordTooLong`, before anything is spent.
+    """
+    passwords.check_length(password)
     address = text.storable(email).strip().lower()
     member = Member.get_or_none(Member.email == address, Member.left_at.is_null())
     right = passwords.matches(text.storable(password), member.password_hash if member else None)
@@ -79,11 +83,18 @@ def begin(gateways: Gateways, email: str, password: str, trace: journal.Trace) -
 def count_password(
     gateways: Gateways, address: str, member: Member | None, trace: journal.Trace, *, right: bool
 ) -> Wrong | Delayed | None:
-    """Return the refusal of a password, counted and journaled, inside the caller's transaction; None when it passes."""
+    """Return the refusal of a password, counted and journaled, inside the caller's transaction; None when it passes.
+
+    What a whole network got wrong delays its wrong passwords only: an office shares one address.
+    """
     now = gateways.clock.now()
-    pair = throttle.key("member", address, throttle.network(trace.address))
+    network = throttle.network(trace.address)
+    pair, whole = throttle.key("member", address, network), throttle.key("member-network", network)
     waiting = throttle.waits(pair, now)
     if not right:
+        waiting = max(waiting, throttle.waits(whole, now))
+        if (wrong := throttle.fail(whole, now, throttle.HOUR)) >= throttle.NETWORK_LIMIT:
+            throttle.delay(whole, now + throttle.growing(wrong - throttle.NETWORK_LIMIT + throttle.FREE_TRIES + 1))
         failures = throttle.fail(pair, now)
         throttle.delay(pair, now + throttle.growing(failures))
         if member is not None:
@@ -121,11 +132,11 @@ def enrolment(gateways: Gateways, sign_in: SignIn) -> Enrolment | None:
 
 
 def confirm(
-    gateways: Gateways, token: str, typed: str, trace: journal.Trace, *, recovery: str = ""
+    gateways: Gateways, token: str, typed: str, trace: journal.Trace, *, recovery: str = "", former: str = ""
 ) -> str | CodeWrong | Delayed:
     """Check the code of the member's application and return a session's token; each step of time serves once.
 
-    A recovery code, where one is given, is taken instead. Raises `SignInOver`, `RecoveryMistyped`.
+    A recovery code, where one is given, is taken instead. The browser's `former` session ends. Raises `SignInOver`, `RecoveryMistyped`.
     """
     sign_in = find(gateways, token)
     # Who enrols proves the application itself: a recovery code would leave it unproven.
@@ -150,7 +161,8 @@ def confirm(
         SignIn.update(closed_at=now).where(SignIn.id == row.id).execute()
         if row.sealed_key:
             enrol(gateways, member, secret)
-        session = sessions.start(now, way="password+totp", member=member, agent=browsers.in_words(trace.agent))
+        agent = browsers.in_words(trace.agent)
+        session = sessions.start(now, way="password+totp", member=member, agent=agent, former=former)
         detail = {"enrolled": bool(row.sealed_key), **proven}
         journal.append(gateways, "member.signed_in", author=author, member=member, detail=detail)
     if given.recovery:

@@ -185,6 +185,7 @@ def reset_member(gateways: Gateways, email: str, password: str) -> Member:
 
 def check_password(password: str, *about: str) -> None:
     """Refuse a password that is short or would be guessed (CNIL 2022-100, ANSSI R21). Raises `PasswordWeak`."""
+    passwords.check_length(password)
     if len(password) < SHORTEST_PASSWORD:
         raise PasswordWeak
     # zxcvbn refuses more than 72 characters; a longer password is judged by its beginning.

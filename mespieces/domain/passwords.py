@@ -7,6 +7,10 @@ from functools import cache
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from mespieces.errors import Invalid
+
+LONGEST_TYPED = 1000  # characters
+
 # OWASP's first recommendation: 19 MiB, two passes, one lane.
 _MEMORY_KIB, _PASSES, _LANES = 19 * 1024, 2, 1
 _AT_ONCE = 4  # each costs 19 MiB: a burst of strangers must not starve the machine
@@ -44,3 +48,19 @@ def _workers() -> ThreadPoolExecutor:
 
 
 os.register_at_fork(after_in_child=_workers.cache_clear)  # threads do not survive a fork
+
+
+class PasswordTooLong(Invalid):
+    """More than anybody types: refused rather than cut."""
+
+    field = "password"
+    message = (
+        "Ce mot de passe est trop long : il compte {count} caractères, pour {longest} au plus. "
+        "Vérifiez ce que vous avez collé."
+    )
+
+
+def check_length(password: str) -> None:
+    """Let in a password that can be stretched whole. Raises `PasswordTooLong`."""
+    if len(password) > LONGEST_TYPED:
+        raise PasswordTooLong(count=len(password), longest=LONGEST_TYPED)

@@ -54,10 +54,22 @@ def of_member(gateways: Gateways, token: str | None) -> Session | None:
 
 
 def start(
-    now: datetime, *, way: str, access: Access | None = None, member: Member | None = None, agent: str = ""
+    now: datetime,
+    *,
+    way: str,
+    access: Access | None = None,
+    member: Member | None = None,
+    agent: str = "",
+    former: str = "",
 ) -> str:
-    """Start a session inside the caller's transaction and return its fresh token; `agent` says the browser in words."""
+    """Start a session inside the caller's transaction and return its fresh token; `agent` says the browser in words.
+
+    The session that the same browser had open, under the token `former`, ends (ASVS 7.2.4).
+    """
     token = models.draw_token()
+    Session.update(ended_at=now).where(
+        Session.token_hash == hashed(former), Session.ended_at.is_null(), Session.member.is_null(member is None)
+    ).execute()
     Session.create(
         token_hash=hashed(token), access=access, member=member, way=way, agent=agent,
         created_at=now, seen_at=now, proved_at=now,
@@ -129,9 +141,12 @@ def end_all(access: Access, now: datetime) -> None:
 
 def ends_at(session: Session) -> datetime:
     """Return the instant the session ends if nothing more happens."""
-    if session.member_id:
-        return min(session.seen_at + IDLE_MEMBER, session.created_at + LONGEST_MEMBER)
-    return min(session.seen_at + IDLE, session.created_at + LONGEST)
+    return min(session.seen_at + (IDLE_MEMBER if session.member_id else IDLE), latest(session))
+
+
+def latest(session: Session) -> datetime:
+    """Return the instant the session ends whatever happens."""
+    return session.created_at + (LONGEST_MEMBER if session.member_id else LONGEST)
 
 
 def _living(session: Session | None, now: datetime, idle: timedelta, longest: timedelta) -> Session | None:

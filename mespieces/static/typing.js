@@ -1,4 +1,4 @@
-// Typing aids: codes grouped and checked as they are typed, forms sent once, a warning before the session ends.
+// Typing aids: codes grouped and checked as they are typed, forms sent once.
 "use strict";
 (() => {
   const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -139,53 +139,7 @@
     }
   }
 
-  // Two minutes before the session ends, offer to go on: the page is asked again, and stays as it is.
-  function watchSession() {
-    const body = document.body;
-    if (!body.dataset.sessionEnds) return;
-    let note = null;
-    const close = () => { note?.remove(); note = null; };
-    const show = (state, words, label, act) => {
-      if (note?.dataset.state === state) return;
-      close();
-      note = document.createElement("div");
-      note.className = "note warn";
-      note.dataset.state = state;
-      note.setAttribute("role", "alert");
-      const text = document.createElement("p");
-      text.append(`${words} `);
-      const link = document.createElement("a");
-      link.href = location.href;
-      link.textContent = label;
-      if (act) link.addEventListener("click", act);
-      text.append(link);
-      note.append(text);
-      document.querySelector("main > .wrap").prepend(note);
-      note.scrollIntoView({ block: "nearest" });
-    };
-    const goOn = async (event) => {
-      event.preventDefault();
-      try {
-        const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-        const ends = new DOMParser().parseFromString(await answer.text(), "text/html").body.dataset.sessionEnds;
-        const later = ends && new Date(ends) > new Date(body.dataset.sessionEnds);
-        if (later) { body.dataset.sessionEnds = ends; close(); }
-        else show("last", "Votre session ne peut pas être prolongée davantage : terminez ce que vous faites, puis", "identifiez-vous de nouveau.");
-      } catch { show("offline", "La connexion ne répond pas.", "Réessayer", goOn); }
-    };
-    const look = () => {
-      const left = new Date(body.dataset.sessionEnds) - Date.now();
-      if (left <= 0) show("over", "Votre session est terminée.", "S’identifier de nouveau");
-      else if (left > 120000) close();
-      else if (!note) show("soon", "Votre session se termine dans moins de deux minutes.", "Continuer", goOn);
-    };
-    setInterval(look, 5000);
-    document.addEventListener("visibilitychange", look);
-    look();
-  }
-
   document.querySelectorAll("input[data-code]").forEach(aid);
   document.addEventListener("submit", once);
   addEventListener("pageshow", again);
-  watchSession();
 })();

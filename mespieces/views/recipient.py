@@ -5,14 +5,14 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces.domain import attestations, codes, consultations, documents, sessions
 from mespieces.domain.consultations import Reading
 from mespieces.errors import Refused
 from mespieces.models import Deposit, Document
-from mespieces.views import current, paging, streams
+from mespieces.views import current, lasting, paging, streams
 
 bp = Blueprint("recipient", __name__)
 
@@ -31,7 +31,27 @@ def guard() -> None:
     session = current.session()
     if "prefetch" in request.headers.get("Sec-Purpose", "") or request.headers.get("Purpose") == "prefetch":
         raise Prefetched
-    sessions.touch(current.gateways(), session)
+    if request.endpoint != "recipient.session_left":  # asking how long is left is no use of the session
+        sessions.touch(current.gateways(), session)
+
+
+@bp.context_processor
+def everywhere() -> dict[str, object]:
+    """What every page of somebody identified shows, a refusal too."""
+    session = g.get("session")
+    return {"lasting": lasting.shown(session)} if session else {}
+
+
+@bp.get("/session")
+def session_left() -> dict[str, float]:
+    """How long the session still lasts; being asked renews nothing."""
+    return lasting.told(current.session())
+
+
+@bp.post("/session")
+def go_on() -> dict[str, float]:
+    """Renew the session, as any page does, without leaving the one that is read."""
+    return lasting.told(current.session())
 
 
 @bp.get("/pieces", endpoint="documents")
@@ -155,8 +175,6 @@ def _context(deposit: Deposit) -> dict[str, object]:
         "deposit": deposit,
         "office": deposit.office,
         "recipient": session.access.recipient,
-        "signed_in": True,
-        "session_ends": sessions.ends_at(session).isoformat(),
     }
 
 

@@ -32,7 +32,7 @@ def choose() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]
     except Invalid as error:
         return _channel(_sign_in(), chosen=way, email=email[:254], errors={error.field: str(error)}), 422
     if way == "act":
-        return _enter(identification.act_alone(current.gateways(), _token(), current.trace()))
+        return _act_alone()
     try:
         one_time_codes.send(current.gateways(), _token())
     except one_time_codes.TooSoon as early:
@@ -56,8 +56,10 @@ def confirm() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]
     """Check the one-time code and open the session."""
     sign_in = _sign_in()
     if sign_ins.way_bound(current.gateways(), sign_in) == "act":
-        return _enter(identification.act_alone(current.gateways(), _token(), current.trace()))
-    found = identification.confirm(current.gateways(), _token(), request.form.get("code", ""), current.trace())
+        return _act_alone()
+    found = identification.confirm(
+        current.gateways(), _token(), request.form.get("code", ""), current.trace(), former=_former()
+    )
     if isinstance(found, one_time_codes.CodesExhausted):
         raise found
     if isinstance(found, identification.CodeWrong):
@@ -95,6 +97,15 @@ def qr(uri: str) -> Response:
 
 def _token() -> str:
     return request.cookies.get(current.SIGN_IN, "")
+
+
+def _former() -> str:
+    """The session already open in this browser: it ends when another begins."""
+    return request.cookies.get(current.ACCESS, "")
+
+
+def _act_alone() -> BaseResponse:
+    return _enter(identification.act_alone(current.gateways(), _token(), current.trace(), former=_former()))
 
 
 def _sign_in() -> SignIn:

@@ -6,9 +6,9 @@ import make
 import pyotp
 import pytest
 
-from mespieces.domain import journal, members, offices, sessions, sign_ins
+from mespieces.domain import journal, members, offices, sessions, sign_ins, throttle
 from mespieces.errors import Invalid
-from mespieces.models import Member, Session, SignIn
+from mespieces.models import Member, Session, SignIn, write
 
 ELSEWHERE = journal.Trace("203.0.113.9", "Autre")
 
@@ -157,6 +157,25 @@ def test_the_right_password_waits_while_wrong_ones_are_delayed_but_not_from_else
     assert isinstance(begin(gateways, trace=ELSEWHERE), str)
     gateways.clock.advance(timedelta(minutes=1))
     assert isinstance(begin(gateways), str)
+
+
+def test_a_network_waits_ever_longer_after_a_hundred_wrong_passwords_an_hour_but_the_right_one_passes(gateways, member):
+    whole = throttle.key("member-network", throttle.network(make.TRACE.address))
+    with write():
+        for _ in range(throttle.NETWORK_LIMIT - 1):
+            throttle.fail(whole, make.NOW, throttle.HOUR)
+
+    assert isinstance(begin(gateways, "mauvais", "un@example.fr"), members.Wrong)
+    waits = []
+    for number in range(3):
+        refused = begin(gateways, "mauvais", f"{number}@example.fr")
+        assert isinstance(refused, members.Delayed)
+        waits.append(throttle.waits(whole, gateways.clock.now()))
+    assert waits == [4, 8, 16]
+    assert isinstance(begin(gateways, "mauvais", "autre@example.fr", ELSEWHERE), members.Wrong)
+    assert isinstance(begin(gateways), str)
+    gateways.clock.advance(throttle.HOUR)
+    assert isinstance(begin(gateways, "mauvais", "trois@example.fr"), members.Wrong)
 
 
 def test_a_member_who_left_signs_in_no_more(gateways, member):

@@ -71,6 +71,8 @@ EXPECTED = {
     "GET /pieces/<int:number>/fichier": _recipients(200),
     "GET /pieces/liasse.zip": _recipients(200),
     "GET /pieces/attestation.pdf": _recipients(200),
+    "GET /session": _recipients(200),
+    "POST /session": _recipients(200),
     "POST /deconnexion": _recipients(HOME),
     # Offices: what is anybody's own
     "GET /etude": _office("/etude/depots", neighbour="/etude/depots", auditor="/etude/journal"),
@@ -96,6 +98,8 @@ EXPECTED = {
     "GET /etude/preuve": _own(200),
     "POST /etude/preuve": _own(410),  # no application is enrolled
     "GET /etude/journal": _office(200, neighbour=200, auditor=200),
+    "GET /etude/session": _own(200),
+    "POST /etude/session": _own(200),
     "POST /etude/deconnexion": _office(OFFICE_DOOR, neighbour=OFFICE_DOOR, auditor=OFFICE_DOOR),
     # Offices: a filed deposit
     "GET /etude/depots/<uuid:deposit_id>": _office(200),
@@ -305,6 +309,29 @@ def test_asking_only_for_headers_serves_and_journals_nothing(world):
 
         assert set(bodies.values()) == {b""}
         assert (_kept(), make.operations()) == (before, operations)
+
+
+@pytest.mark.parametrize(
+    ("name", "door", "refused"),
+    [
+        ("recipient", "/deconnexion", "/pieces/99"),
+        ("member", "/etude/deconnexion", "/etude/depots/00000000-0000-0000-0000-000000000000"),
+    ],
+)
+def test_every_page_of_somebody_signed_in_shows_the_sign_out(world, name, door, refused):
+    caller, filed, draft = world
+    visitor, shown = caller(name), {}
+    for line, by_caller in EXPECTED.items():
+        method, _, rule = line.partition(" ")
+        if method == "GET" and by_caller[name] == 200 != by_caller["stranger"]:
+            deposit = _concerned(rule, filed, draft)
+            got = visitor.get(_address(rule, deposit, *_inside(deposit)))
+            if got.mimetype == "text/html":
+                shown[rule] = got.text
+    shown["refused"] = visitor.get(refused, 404).text
+
+    assert len(shown) > 3
+    assert [rule for rule, text in shown.items() if f'action="{door}"' not in text] == []
 
 
 LIES = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example;proto=http", "X-Forwarded-Proto": "http"}

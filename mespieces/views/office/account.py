@@ -22,7 +22,7 @@ def account() -> str:
 @door.bp.post("/compte/mot-de-passe")
 def change_password() -> BaseResponse | tuple[str, int]:
     """Change the password; the other sessions end."""
-    former, password, again = (request.form.get(name, "")[:1000] for name in ("current", "password", "again"))
+    former, password, again = (request.form.get(name, "") for name in ("current", "password", "again"))
     try:
         refused = accounts.change_password(
             current.gateways(), _session(), former, password, again, trace=current.trace()
@@ -75,9 +75,7 @@ def new_application() -> str:
 @door.bp.post("/compte/application")
 def begin_application() -> BaseResponse | tuple[str, int]:
     """Draw the key of another application."""
-    found = accounts.begin_application(
-        current.gateways(), _session(), request.form.get("current", "")[:1000], current.trace()
-    )
+    found = accounts.begin_application(current.gateways(), _session(), request.form.get("current", ""), current.trace())
     if isinstance(found, members.Delayed):
         raise found
     if isinstance(found, accounts.PasswordWrong):

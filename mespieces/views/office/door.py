@@ -19,7 +19,7 @@ from mespieces.domain import (
 from mespieces.domain.documents import Arrival
 from mespieces.errors import NotFound
 from mespieces.models import Deposit, Recipient
-from mespieces.views import current
+from mespieces.views import current, lasting
 
 bp = Blueprint("office", __name__, url_prefix="/etude")
 
@@ -33,7 +33,7 @@ OWN = frozenset({
     "office.account", "office.change_password", "office.end_session", "office.end_other_sessions",
     "office.recovery", "office.draw_recovery", "office.new_application", "office.begin_application",
     "office.show_application", "office.confirm_application", "office.prove", "office.proven",
-    "office.leave", "office.home",
+    "office.leave", "office.home", "office.session_left", "office.go_on",
 })  # fmt: skip
 """Endpoints that are anybody's own, whatever their role."""
 
@@ -85,7 +85,8 @@ def guard() -> None:
     if request.endpoint in OPEN:
         return
     member = current.member()
-    sessions.touch(current.gateways(), current_user.session)
+    if request.endpoint != "office.session_left":  # asking how long is left is no use of the session
+        sessions.touch(current.gateways(), current_user.session)
     if member.role not in offices.DEPOSITORS and request.endpoint not in FOR_AUDITORS:
         raise NotYourRole
     if member.role != "administrateur" and request.endpoint in FOR_ADMINISTRATORS:
@@ -102,7 +103,11 @@ def everywhere() -> dict[str, object]:
     if request.endpoint in OPEN or not current_user.is_authenticated:
         return {}
     member = current.member()
-    return {"member": member, "office": member.office}
+    return {
+        "member": member,
+        "office": member.office,
+        "lasting": lasting.shown(current_user.session),
+    }
 
 
 def inside(path: str) -> str:

@@ -21,7 +21,7 @@ def accept(token: str) -> BaseResponse | tuple[str, int]:
     typed = request.form
     try:
         invitations.accept(
-            current.gateways(), token, typed.get("password", "")[:1000], typed.get("again", "")[:1000], current.trace()
+            current.gateways(), token, typed.get("password", ""), typed.get("again", ""), current.trace()
         )
     except Invalid as error:
         return _page(token, errors={error.field: str(error)}), 422

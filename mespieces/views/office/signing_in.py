@@ -6,10 +6,11 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces.domain import (
     members,
+    passwords,
     sessions,
 )
 from mespieces.errors import Invalid, NotFound
-from mespieces.views import current
+from mespieces.views import current, lasting
 from mespieces.views.office import door
 from mespieces.views.sign_in import qr
 
@@ -24,7 +25,10 @@ def sign_in() -> str:
 def begin() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Check the password, then lead to the code."""
     email = request.form.get("email", "")
-    found = members.begin(current.gateways(), email, request.form.get("password", "")[:1000], current.trace())
+    try:
+        found = members.begin(current.gateways(), email, request.form.get("password", ""), current.trace())
+    except passwords.PasswordTooLong as error:
+        return render_template("office/sign_in.html", email=email[:254], errors={error.field: str(error)}), 422
     if isinstance(found, str):
         return current.give(door.to(".code"), current.OFFICE_SIGN_IN, found)
     page = render_template("office/sign_in.html", email=email[:254], errors={"password": str(found)})
@@ -46,8 +50,9 @@ def confirm() -> BaseResponse | tuple[str, int]:
     typed = request.form
     try:
         found = members.confirm(
-            current.gateways(), _token(), typed.get("code", ""), current.trace(), recovery=typed.get("recovery", "")
-        )
+            current.gateways(), _token(), typed.get("code", ""), current.trace(),
+            recovery=typed.get("recovery", ""), former=request.cookies.get(current.OFFICE, ""),
+        )  # fmt: skip
     except Invalid as error:
         return _code(errors={error.field: str(error)}), 422
     if isinstance(found, members.Delayed):
@@ -67,6 +72,18 @@ def application() -> Response:
     if enrolment is None:
         raise NotFound
     return qr(enrolment.uri)
+
+
+@door.bp.get("/session")
+def session_left() -> dict[str, float]:
+    """How long the session still lasts; being asked renews nothing."""
+    return lasting.told(current_user.session)
+
+
+@door.bp.post("/session")
+def go_on() -> dict[str, float]:
+    """Renew the session, as any page does, without leaving what is being typed."""
+    return lasting.told(current_user.session)
 
 
 @door.bp.post("/deconnexion")
