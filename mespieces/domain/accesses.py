@@ -1,5 +1,7 @@
 """Accesses: what is printed on the act for one recipient (art. 3). Printing a sheet draws a new secret."""
 
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from uuid import UUID
 
 from mespieces import models
@@ -24,6 +26,21 @@ class NotFiled(Refused):
     """A sheet is printed once the deposit is filed."""
 
     message = "Le feuillet d’accès s’imprime une fois le dépôt effectué."
+
+
+class SheetsPrintedMeanwhile(Refused):
+    """Somebody printed a sheet since the page was shown: printing again would cancel it unknowingly."""
+
+    message = (
+        "Des feuillets de ce dépôt viennent d’être imprimés (double clic, ou collègue) : en imprimer d’autres annulerait "
+        "ceux-là. Rechargez la page du dépôt et vérifiez avant de recommencer."
+    )
+
+
+class NothingToPrint(Refused):
+    """Every recipient has identified themselves already: each new sheet needs its own motive."""
+
+    message = "Tous les destinataires se sont déjà identifiés : imprimez leur feuillet un par un, avec un motif."
 
 
 def of(recipient: Recipient) -> Access:
@@ -51,18 +68,12 @@ def issue(
     secret = codes.draw_secret()
     stretched = passwords.stretch(secret)
     with models.write():
-        deposit = models.locked(Deposit.select().where(Deposit.id == recipient.deposit_id)).first()
         now = gateways.clock.now()
-        if deposit.withdrawn_at:
-            raise deposits.AlreadyWithdrawn(reference=deposit.office_reference)
-        if deposits.state(deposit, now) != deposits.State.FILED:
-            raise NotFiled
+        _printable(recipient.deposit_id, now)
         access = models.locked(Access.select().where(Access.recipient == recipient)).get()
         if access.first_identified_at and not motive:
             raise MotiveNeeded
-        Access.update(secret_hash=stretched, issued_at=now, issued_by=member).where(Access.id == access.id).execute()
-        sessions.end_all(access, now)
-        SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
+        _replace(access, stretched, now, member)
         journal.append(
             gateways,
             "recipient.access_issued",
@@ -73,10 +84,64 @@ def issue(
     return access, secret
 
 
+def unused(deposit: Deposit) -> list[Access]:
+    """Return the accesses nobody was identified with yet, in the order of the recipients."""
+    query = Access.select(Access, Recipient).join(Recipient).where(Recipient.deposit == deposit)
+    return list(query.where(Access.first_identified_at.is_null()).order_by(Recipient.added_at, Recipient.id))
+
+
+def last_printed(accesses: Iterable[Access]) -> str:
+    """Return when a sheet was last printed of any of these, as text that a form carries; empty when never."""
+    printed = [access.issued_at for access in accesses if access.issued_at]
+    return max(printed).isoformat() if printed else ""
+
+
+def issue_all(
+    gateways: Gateways,
+    deposit: Deposit,
+    drawn: Mapping[UUID, str],
+    *,
+    last: str,
+    by: journal.Author,
+    member: Member | None = None,
+) -> None:
+    """Give each access of `drawn` its new secret, stretched beforehand: all of them, or none; the old ones stop at once.
+
+    `last` is what `last_printed` said when the member was shown what would be printed. Raises
+    `SheetsPrintedMeanwhile`, also when somebody identified themselves since, `NotFiled`, `AlreadyWithdrawn`.
+    """
+    with models.write():
+        now = gateways.clock.now()
+        _printable(deposit.id, now)
+        present = unused(deposit)
+        if last_printed(present) != last or {access.id for access in present} != drawn.keys():
+            raise SheetsPrintedMeanwhile
+        for access in present:
+            _replace(access, drawn[access.id], now, member)
+            detail = {"again": access.issued_at is not None, "batch": True}
+            journal.append(gateways, "recipient.access_issued", author=by, recipient=access.recipient, detail=detail)
+
+
 def by_deposit(deposit: Deposit) -> dict[UUID, Access]:
     """Return the access of each recipient of the deposit."""
     query = Access.select().join(Recipient).where(Recipient.deposit == deposit)
     return {row.recipient_id: row for row in query}
+
+
+def _printable(deposit_id: UUID, now: datetime) -> None:
+    """Lock the deposit whose sheets are printed. Raises `AlreadyWithdrawn`, `NotFiled`."""
+    deposit = models.locked(Deposit.select().where(Deposit.id == deposit_id)).first()
+    if deposit.withdrawn_at:
+        raise deposits.AlreadyWithdrawn(reference=deposit.office_reference)
+    if deposits.state(deposit, now) != deposits.State.FILED:
+        raise NotFiled
+
+
+def _replace(access: Access, stretched: str, now: datetime, member: Member | None) -> None:
+    """Put a new secret in place of the old one, with which everything open ends."""
+    Access.update(secret_hash=stretched, issued_at=now, issued_by=member).where(Access.id == access.id).execute()
+    sessions.end_all(access, now)
+    SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
 
 
 def forget_keys(deposit: Deposit) -> None:

@@ -1,8 +1,8 @@
 """Access sheets (*feuillets d'accès*): what is annexed to the act so that the recipient gets in (art. 3)."""
 
-from mespieces.domain import accesses, checkpoints, codes, french, journal
+from mespieces.domain import accesses, checkpoints, codes, french, journal, passwords
 from mespieces.gateways import Gateways, pdf
-from mespieces.models import Access, Member, Recipient
+from mespieces.models import Access, Deposit, Member, Recipient
 
 
 def issue(
@@ -13,12 +13,45 @@ def issue(
     Raises as `accesses.issue`.
     """
     access, secret = accesses.issue(gateways, recipient, by=by, member=member, motive=motive)
-    return pdf.access_sheet(_facts(gateways, recipient, access, secret))
+    deposit = recipient.deposit
+    return pdf.access_sheet(_facts(gateways, deposit, recipient, access, secret, _shared(deposit)))
 
 
-def _facts(gateways: Gateways, recipient: Recipient, access: Access, secret: str) -> pdf.AccessSheet:
-    deposit, office, head = recipient.deposit, recipient.deposit.office, checkpoints.head()
-    now = gateways.clock.now()
+def issue_all(gateways: Gateways, deposit: Deposit, last: str, *, by: journal.Author, member: Member | None) -> bytes:
+    """Return one PDF with the sheets of all who have not identified themselves yet, each with a new secret.
+
+    1. Draw and stretch the secrets, and typeset every sheet: nothing is changed yet.
+    2. Put all the secrets in place in one transaction, each journaled; where that fails, nothing is given.
+
+    Raises `NothingToPrint`, and as `accesses.issue_all`.
+    """
+    present = accesses.unused(deposit)
+    if not present:
+        raise accesses.NothingToPrint
+    stretched, printed, shared = {}, [], _shared(deposit)
+    for access in present:  # (1)
+        secret = codes.draw_secret()
+        stretched[access.id] = passwords.stretch(secret)
+        printed.append(pdf.access_sheet(_facts(gateways, deposit, access.recipient, access, secret, shared)))
+    merged = pdf.merge(printed, title="Feuillets d’accès")
+    accesses.issue_all(gateways, deposit, stretched, last=last, by=by, member=member)  # (2)
+    return merged
+
+
+def _shared(deposit: Deposit) -> tuple[int, checkpoints.Head]:
+    """Return what every sheet of a deposit says alike, and asks the database: how many documents, the journal's head."""
+    return deposit.documents.count(), checkpoints.head()
+
+
+def _facts(
+    gateways: Gateways,
+    deposit: Deposit,
+    recipient: Recipient,
+    access: Access,
+    secret: str,
+    shared: tuple[int, checkpoints.Head],
+) -> pdf.AccessSheet:
+    office, (documents, head), now = deposit.office, shared, gateways.clock.now()
     return pdf.AccessSheet(
         public_url=gateways.settings.public_url,
         reference=codes.show(access.reference),
@@ -30,9 +63,9 @@ def _facts(gateways: Gateways, recipient: Recipient, access: Access, secret: str
         order_number=deposit.order_number,
         order_date=french.day(deposit.order_date),
         office_reference=deposit.office_reference,
-        documents=deposit.documents.count(),
+        documents=documents,
         available_until=french.last_day(deposit.expires_at),
-        way=recipient.way or ("email" if recipient.email else ""),
+        way=recipient.way or recipient.way_required or ("email" if recipient.email else ""),
         office_name=office.name,
         office_address=office.address,
         office_phone=office.phone,

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pikepdf
 import segno
 import typst
 
@@ -103,6 +104,19 @@ def access_sheet(facts: AccessSheet) -> bytes:
         if _pages(sheet) == 1:
             break
     return _pdf(sheet, "access_sheet", facts.issued_at)
+
+
+def merge(parts: Iterable[bytes], *, title: str) -> bytes:
+    """Return one PDF with the pages of all the parts, for printing: their tags are not carried over."""
+    with pikepdf.new() as merged:
+        for part in parts:
+            with pikepdf.open(io.BytesIO(part)) as opened:
+                merged.pages.extend(opened.pages)
+        merged.docinfo["/Title"] = title
+        merged.Root.Lang = pikepdf.String("fr")
+        made = io.BytesIO()
+        merged.save(made, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+    return made.getvalue()
 
 
 def compose(template: str, facts: Mapping[str, Any], *, issued_at: datetime) -> bytes:

@@ -241,6 +241,7 @@ SENSITIVE = {
     "membres": "membres", "membres/{member}/invitation": "membres/{member}", "membres/{member}/role": "membres/{member}",
     "membres/{member}/depart": "membres/{member}", "compte/secours": "compte/secours",
     "compte/application": "compte/application",
+    "depots/{deposit}/feuillets": "depots/{deposit}",
     "depots/{deposit}/destinataires/{recipient}/feuillet": "depots/{deposit}/destinataires/{recipient}",
     "depots/{deposit}/destinataires/{recipient}/code": "depots/{deposit}/destinataires/{recipient}",
     "depots/{deposit}/destinataires/{recipient}/canal": "depots/{deposit}/destinataires/{recipient}",

@@ -45,6 +45,7 @@ FOR_ADMINISTRATORS = frozenset({
 
 SENSITIVE = {
     "office.print_sheet": "office.person",
+    "office.print_sheets": "office.show",
     "office.tell_code": "office.person",
     "office.reset_way": "office.person",
     "office.withdraw": "office.show",

@@ -68,6 +68,18 @@ def print_sheet(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[st
     return response
 
 
+@door.bp.post("/depots/<uuid:deposit_id>/feuillets")
+def print_sheets(deposit_id: UUID) -> BaseResponse:
+    """Draw new secrets for all who have not come yet, and give their sheets in one PDF."""
+    deposit = door.find(deposit_id)
+    made = sheets.issue_all(
+        current.gateways(), deposit, request.form.get("last", ""), by=current.author(), member=current.member()
+    )
+    response = Response(made, mimetype="application/pdf")
+    response.headers["Content-Disposition"] = streams.named(f"Feuillets {deposit.office_reference}.pdf", inline=True)
+    return response
+
+
 @door.bp.get("/depots/<uuid:deposit_id>/pieces/<uuid:document_id>/fichier")
 def read_document(deposit_id: UUID, document_id: UUID) -> BaseResponse:
     """A document as it was deposited, for the office to check; journaled like any reading."""
@@ -132,8 +144,9 @@ def tell_code(deposit_id: UUID, recipient_id: UUID) -> str | tuple[str, int]:
 def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | None = None, **context: object) -> str:
     """Show a filed deposit."""
     now, everybody = current.gateways().clock.now(), recipients.listed(deposit)
+    unused = accesses.unused(deposit)
     return render_template(
-        "deposits/show.html", deposit=deposit, state=deposits.state(deposit, now),
+        "deposits/show.html", deposit=deposit, unused=unused, last_printed=accesses.last_printed(unused), state=deposits.state(deposit, now),
         documents=paging.cut(documents.listed(deposit), PAGE, "pieces"), people=everybody,
         recipients=paging.cut(everybody, PAGE, "destinataires"),
         accesses=accesses.by_deposit(deposit), significations=significations.latest(deposit),
