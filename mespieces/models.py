@@ -186,6 +186,7 @@ class Deposit(Row):
     withdrawn_because = pw.TextField(null=True)
     ended_at = instant(null=True)
     purged_at = instant(null=True)
+    forgotten_at = instant(null=True)
 
     def __str__(self) -> str:
         return str(self.office_reference)
@@ -257,7 +258,7 @@ class Access(Row):
     """What is printed on the act for one recipient: a public reference, and the hash of a secret."""
 
     recipient = pw.ForeignKeyField(Recipient, unique=True, backref="accesses", on_delete="RESTRICT")
-    reference = pw.TextField(unique=True)
+    reference = pw.TextField(unique=True, null=True)
     secret_hash = pw.TextField(null=True)
     issued_at = instant(null=True)
     issued_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")

@@ -133,6 +133,7 @@ class Worker:
         outbox.sweep(self._runtime.gateways)
         invitations.sweep(self._runtime.gateways)
         retention.sweep(self._runtime.gateways)
+        retention.forget(self._runtime.gateways)
         drafts.drop_old(self._runtime.gateways)
         purges.run(self._runtime.gateways)
         retention.sweep_orphans(self._runtime.gateways)

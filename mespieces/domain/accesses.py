@@ -144,6 +144,13 @@ def _replace(access: Access, stretched: str, now: datetime, member: Member | Non
     SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
 
 
+def forget(deposit: Deposit) -> None:
+    """Erase references and secrets, inside the caller's transaction: whoever types them is then told as any stranger."""
+    of_deposit = Recipient.select(Recipient.id).where(Recipient.deposit == deposit)
+    Access.update(reference=None, secret_hash=None).where(Access.recipient.in_(of_deposit)).execute()
+    forget_keys(deposit)
+
+
 def forget_keys(deposit: Deposit) -> None:
     """Erase what could still open the deposit, inside the caller's transaction."""
     ids = Access.select(Access.id).join(Recipient).where(Recipient.deposit == deposit)

@@ -101,8 +101,13 @@ def read_recovery(typed: str) -> str:
     return meant
 
 
-def show(code: str) -> str:
-    """Return `code` in the groups it is printed in: 4-4 for a reference, 4-4-4 to recover, 5-5-5-5 for a secret."""
+def show(code: str | None) -> str:
+    """Return `code` in the groups it is printed in: 4-4 for a reference, 4-4-4 to recover, 5-5-5-5 for a secret.
+
+    A reference that was forgotten is said to be.
+    """
+    if code is None:
+        return "effacée"
     size = 5 if len(code) == SECRET_LENGTH else 4
     return "-".join(code[start : start + size] for start in range(0, len(code), size))
 

@@ -6,12 +6,15 @@ Deleting is erasing the wrapped key, then the bytes. A deletion record remains.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from dateutil.relativedelta import relativedelta
+
 from mespieces import models
 from mespieces.domain import accesses, clockwork, documents, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
 from mespieces.models import Deposit, Document, Fact, Session, SignIn
 
+REMEMBERED = 6  # calendar months during which who proves the secret is told that it is over
 UNSETTLED = "keys.unsettled"
 """The fact that keys were erased and may still stand in SQLite's write-ahead log."""
 
@@ -68,6 +71,23 @@ def expire(gateways: Gateways, *, confirmed: bool = False) -> list[Due]:
     return done
 
 
+def forget(gateways: Gateways) -> int:
+    """Erase references and secrets six months after the end, and return of how many deposits.
+
+    Until then whoever proves the secret is told that it is over. Nothing goes while a jump of the clock waits to be
+    confirmed.
+    """
+    now = gateways.clock.now()
+    if clockwork.jumped(now):
+        return 0
+    before = now - relativedelta(months=REMEMBERED)
+    ended = Deposit.ended_at.is_null(False) & (Deposit.expires_at <= before)
+    query = Deposit.select().where(Deposit.forgotten_at.is_null(), ended | (Deposit.withdrawn_at <= before))
+    done = [deposit for deposit in query if _forget(gateways, deposit)]
+    _settle()
+    return len(done)
+
+
 def beat(gateways: Gateways) -> None:
     """Remember that the worker lives, and at what time by its clock."""
     now = gateways.clock.now()
@@ -101,6 +121,18 @@ def sweep_orphans(gateways: Gateways, older_than: timedelta = timedelta(hours=6)
     for folder in orphans:
         gateways.vault.delete_all(folder)
     return len(orphans)
+
+
+def _forget(gateways: Gateways, deposit: Deposit) -> bool:
+    with models.write():
+        now = gateways.clock.now()
+        changed = Deposit.update(forgotten_at=now).where(Deposit.id == deposit.id, Deposit.forgotten_at.is_null())
+        if not changed.execute():
+            return False
+        accesses.forget(deposit)
+        clockwork.set_fact(UNSETTLED, now)
+        journal.append(gateways, "deposit.forgotten", deposit=deposit)
+    return True
 
 
 def _end(gateways: Gateways, deposit: Deposit) -> bool:

@@ -36,7 +36,7 @@ CREATE TABLE deposit (
   created_at {instant} NOT NULL, created_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT,
   filed_at {instant}, filed_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, filed_sequence {bigint},
   expires_at {instant}, prolonged_until DATE, withdrawn_at {instant},
-  withdrawn_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, withdrawn_because TEXT, ended_at {instant}, purged_at {instant},
+  withdrawn_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, withdrawn_because TEXT, ended_at {instant}, purged_at {instant}, forgotten_at {instant},
   CHECK ((filed_at IS NULL) = (expires_at IS NULL)),
   CHECK ((withdrawn_at IS NULL) = (withdrawn_because IS NULL)),
   CHECK (withdrawn_at IS NULL OR filed_at IS NOT NULL));;
@@ -74,7 +74,7 @@ CREATE INDEX signification_recipient_id ON signification (recipient_id);;
 
 CREATE TABLE access (
   id {uuid} PRIMARY KEY, recipient_id {uuid} NOT NULL UNIQUE REFERENCES recipient (id) ON DELETE RESTRICT,
-  reference TEXT NOT NULL UNIQUE CHECK (length(reference) = 8), secret_hash TEXT, issued_at {instant},
+  reference TEXT UNIQUE CHECK (length(reference) = 8), secret_hash TEXT, issued_at {instant},
   issued_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, first_identified_at {instant},
   created_at {instant} NOT NULL);;
 

@@ -38,6 +38,7 @@ OPERATIONS: frozenset[str] = frozenset(
         "deposit.withdrawn",
         "deposit.transferred",
         "deposit.expired",
+        "deposit.forgotten",
         "document.deleted",
         "recipient.added",
         "recipient.access_issued",

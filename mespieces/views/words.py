@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from mespieces.domain import documents, french, journal, offices
+from mespieces.domain import codes, documents, french, journal, offices
 from mespieces.domain.deposits import State
 
 STATES = {
@@ -150,6 +150,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "recipient.channel_reset": lambda who, what, d: (
         f"Façon de recevoir le code changée par {who} ({d.get('motive', '')})"
     ),
+    "deposit.forgotten": lambda who, what, d: "Références et codes d’accès effacés, six mois après la fin",
     "recipient.second_step_waived": lambda who, what, d: f"Second code dispensé par {who} ({d.get('motive', '')})",
     "code.issued": lambda who, what, d: (
         f"{who} a donné un code ({d['reason']})" if d.get("reason") else f"Code envoyé à {who}"
@@ -203,6 +204,7 @@ def way_of(recipient: Any) -> str:
 FILTERS: dict[str, Callable[..., object]] = {
     "date_fr": french.day,
     "way_fr": way_of,
+    "code_fr": codes.show,
     "instant_fr": french.instant,
     "instant_short": french.instant_short,
     "clock_fr": french.clock,
