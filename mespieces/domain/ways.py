@@ -93,10 +93,7 @@ def enrolment(gateways: Gateways, sign_in: SignIn) -> Enrolment | None:
     key = base64.b32encode(
         gateways.vault.open_secret(bytes(sign_in.sealed_key), sign_ins.secret_name(sign_in))
     ).decode()
-    label = quote(f"Mes Pièces:{codes.show(sign_in.access.reference)}")
-    return Enrolment(
-        key, f"otpauth://totp/{label}?secret={key}&issuer={quote('Mes Pièces')}&digits=6&period={totp.STEP}"
-    )
+    return Enrolment(key, otpauth(key, sign_in.access.reference))
 
 
 def may_waive(gateways: Gateways, by: Member) -> bool:
@@ -130,30 +127,62 @@ def reset(
         raise AddressNeeded
     motive = text.line(motive, "motive")
     with models.write():
-        # Deposit, access, recipient: the order of all who lock several, so that none waits for another in a ring.
-        now = gateways.clock.now()
-        deposits.filed(recipient.deposit_id, now)
-        access = models.locked(Access.select().where(Access.recipient == recipient)).get()
-        row = models.locked(Recipient.select().where(Recipient.id == recipient.id)).get()
-        if row.email and row.email != address:
-            outbox.queue(gateways, "way_changed", recipient=row, to=row.email)
-        Recipient.update(
-            way="office" if way == "office" else "",
-            way_set_by="office" if way == "office" else "",
-            way_required="app" if way == "app" else "",
+        _, row = settle(
+            gateways,
+            recipient,
+            gateways.clock.now(),
             email=address,
-            email_set_by="office" if address else "",
-            second_step_waived_because=motive if way == "act" else None,
-        ).where(Recipient.id == row.id).execute()
-        outbox.forget_refusal(row.id)
-        CodeKey.delete().where(CodeKey.access == access, CodeKey.way == "app").execute()
-        sessions.end_all(access, now)
-        SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
+            way="office" if way == "office" else "",
+            required="app" if way == "app" else "",
+            waived=motive if way == "act" else None,
+        )
         before = "act" if row.second_step_waived_because is not None else row.way
         detail = {"from": before, "to": way or ("email" if address else ""), "email": bool(address), "motive": motive}
         operation = "recipient.second_step_waived" if way == "act" else "recipient.channel_reset"
         journal.append(gateways, operation, author=journal.member(by, trace), recipient=row, detail=detail)
     gateways.bell.ring("mail")
+
+
+def settle(
+    gateways: Gateways,
+    recipient: Recipient,
+    now: datetime,
+    *,
+    email: str = "",
+    way: str = "",
+    required: str = "",
+    waived: str | None = None,
+) -> tuple[Access, Recipient]:
+    """Change, inside the caller's transaction, how a recipient receives codes; return the access and the row as it was.
+
+    The former address is told, the former application stops, what was open ends. Raises `AlreadyEnded`,
+    `AlreadyWithdrawn`.
+    """
+    # Deposit, access, recipient: the order of all who lock several, so that none waits for another in a ring.
+    deposits.filed(recipient.deposit_id, now)
+    access = models.locked(Access.select().where(Access.recipient == recipient)).get()
+    row = models.locked(Recipient.select().where(Recipient.id == recipient.id)).get()
+    if row.email and row.email != email:
+        outbox.queue(gateways, "way_changed", recipient=row, to=row.email)
+    Recipient.update(
+        way=way,
+        way_set_by="office" if way else "",
+        way_required=required,
+        email=email,
+        email_set_by="office" if email else "",
+        second_step_waived_because=waived,
+    ).where(Recipient.id == row.id).execute()
+    outbox.forget_refusal(row.id)
+    CodeKey.delete().where(CodeKey.access == access, CodeKey.way == "app").execute()
+    sessions.end_all(access, now)
+    SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
+    return access, row
+
+
+def otpauth(key: str, reference: str) -> str:
+    """Return the address by which an authenticator application is given a key, in base32."""
+    label = quote(f"Mes Pièces:{codes.show(reference)}")
+    return f"otpauth://totp/{label}?secret={key}&issuer={quote('Mes Pièces')}&digits=6&period={totp.STEP}"
 
 
 def bind(gateways: Gateways, access: Access, row: SignIn, now: datetime, trace: journal.Trace) -> None:

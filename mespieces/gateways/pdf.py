@@ -97,7 +97,7 @@ def access_sheet(facts: AccessSheet) -> bytes:
         "size": f"{facts.size:,}".replace(",", "\u202f"),
         "qr": "",
     }
-    shown = legible(shown) | {"secret": facts.secret, "reference": facts.reference, "qr": _qr(address)}
+    shown = legible(shown) | {"secret": facts.secret, "reference": facts.reference, "qr": qr(address)}
     shown.pop("issued_at")
     for shrink in _SHRINK:
         sheet = _typeset("access_sheet", shown, shrink)
@@ -193,7 +193,8 @@ def _third_step(facts: AccessSheet) -> str:
     )
 
 
-def _qr(address: str) -> str:
+def qr(address: str) -> str:
+    """Return an address as a square to aim a telephone at, in SVG."""
     drawing = io.BytesIO()
     segno.make(address, error="m", micro=False).save(drawing, kind="svg", border=0, dark="#1b2430", xmldecl=False)
     return drawing.getvalue().decode()

@@ -105,6 +105,7 @@ EXPECTED = {
     "GET /etude/depots/<uuid:deposit_id>": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>": _office(200),
     "POST /etude/depots/<uuid:deposit_id>/feuillets": _office(200),
+    "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/application": _office(200),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/feuillet": _office(200),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/signification": _office(422),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/code": _office(422),
@@ -133,7 +134,7 @@ EXPECTED = {
 """For each address: the status each caller gets, or where they are led; "." is back to the draft."""
 
 OF_FILED = (
-    "deposit_id>", "recipient_id>", "/feuillet", "/feuillets", "/signification", "/code", "_id>/canal", "/correction",
+    "deposit_id>", "recipient_id>", "/feuillet", "/feuillets", "_id>/application", "/signification", "/code", "_id>/canal", "/correction",
     "/attestation.pdf",    "deposit_id>/retirer", "deposit_id>/remplacer",
 )  # fmt: skip
 

@@ -242,6 +242,7 @@ SENSITIVE = {
     "membres/{member}/depart": "membres/{member}", "compte/secours": "compte/secours",
     "compte/application": "compte/application",
     "depots/{deposit}/feuillets": "depots/{deposit}",
+    "depots/{deposit}/destinataires/{recipient}/application": "depots/{deposit}/destinataires/{recipient}",
     "depots/{deposit}/destinataires/{recipient}/feuillet": "depots/{deposit}/destinataires/{recipient}",
     "depots/{deposit}/destinataires/{recipient}/code": "depots/{deposit}/destinataires/{recipient}",
     "depots/{deposit}/destinataires/{recipient}/canal": "depots/{deposit}/destinataires/{recipient}",

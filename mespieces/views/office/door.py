@@ -46,6 +46,7 @@ FOR_ADMINISTRATORS = frozenset({
 SENSITIVE = {
     "office.print_sheet": "office.person",
     "office.print_sheets": "office.show",
+    "office.print_enrolment": "office.person",
     "office.tell_code": "office.person",
     "office.reset_way": "office.person",
     "office.withdraw": "office.show",

@@ -12,6 +12,7 @@ from mespieces.domain import (
     consultations,
     deposits,
     documents,
+    enrolments,
     identification,
     journal,
     one_time_codes,
@@ -64,6 +65,24 @@ def print_sheet(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[st
         return person_page(deposit, recipient, errors={error.field: str(error)}), 422
     response = Response(sheet, mimetype="application/pdf")
     name = f"Feuillet {codes.show(accesses.of(recipient).reference)}.pdf"
+    response.headers["Content-Disposition"] = streams.named(name, inline=True)
+    return response
+
+
+@door.bp.post("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/application")
+def print_enrolment(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Draw the key of an application and give the sheet for the second letter."""
+    deposit, recipient = door.recipient_of(deposit_id, recipient_id)
+    typed = request.form
+    try:
+        sheet = enrolments.issue(
+            current.gateways(), recipient, typed.get("motive", ""), typed.get("last", ""),
+            by=current.member(), trace=current.trace(),
+        )  # fmt: skip
+    except accesses.MotiveNeeded as error:
+        return person_page(deposit, recipient, typed=typed, enrolment_error=str(error)), 422
+    response = Response(sheet, mimetype="application/pdf")
+    name = f"Application {codes.show(accesses.of(recipient).reference)}.pdf"
     response.headers["Content-Disposition"] = streams.named(name, inline=True)
     return response
 
@@ -168,6 +187,6 @@ def person_page(deposit: Deposit, recipient: Recipient, **context: object) -> st
         signification=significations.latest(deposit).get(recipient.id), manners=significations.MANNERS,
         waiting=one_time_codes.waiting_for_office(current.gateways(), recipient),
         state=deposits.state(deposit, current.gateways().clock.now()),
-        may_waive=ways.may_waive(current.gateways(), current.member()),
-        **{"told": "", "typed": {}, "errors": {}, "way_errors": {}, "correction": {}, "correction_errors": {}, **context},
+        enrolled=enrolments.known(access), may_waive=ways.may_waive(current.gateways(), current.member()),
+        **{"told": "", "enrolment_error": "", "typed": {}, "errors": {}, "way_errors": {}, "correction": {}, "correction_errors": {}, **context},
     )  # fmt: skip
