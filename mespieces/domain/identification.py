@@ -168,6 +168,8 @@ def _begin(gateways: Gateways, access: Access, pair: str) -> Begun | Wrong:
             SignIn.update(way=bound, email=recipient.email if bound == "email" else "").where(
                 SignIn.id == sign_in.id
             ).execute()
+    if access.recipient.way_required and not bound:  # straight to what the office requires
+        ways.choose(gateways, token, access.recipient.way_required, "")
     return Begun(token, sign_in)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mespieces.domain import codes, documents, french, journal, offices
 from mespieces.domain.deposits import State
+from mespieces.views import current
 
 STATES = {
     State.DRAFT: ("Brouillon", "grey"),
@@ -195,7 +196,7 @@ def spaced(text: object) -> str:
 
 def way_of(recipient: Any) -> str:
     """Say how a recipient receives codes, or is to receive them."""
-    if recipient.second_step_waived_because is not None:
+    if recipient.second_step_waived_because is not None and current.gateways().settings.act_alone != "refuse":
         return WAYS["act"]
     way = recipient.way or recipient.way_required
     return WAYS[way or ("email" if recipient.email else "")]

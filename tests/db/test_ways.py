@@ -131,7 +131,6 @@ def test_a_required_application_is_the_only_way_offered_and_the_office_s_choice(
     assert ways.open_to(gateways, begun.sign_in) == ("app",)
     with pytest.raises(ways.WayUnknown):
         ways.choose(gateways, begun.token, "email", "payet@example.fr")
-    ways.choose(gateways, begun.token, "app", "")
     code = make.application(gateways, begun.token).at(gateways.clock.now())
     assert isinstance(identification.confirm(gateways, begun.token, code, make.TRACE), str)
 
