@@ -225,12 +225,19 @@ class Mailbox:
         """The address to send to."""
         return f"smtp://127.0.0.1:{self.port}"
 
-    def wait_for(self, count: int, *, seconds: float = 10) -> list[EmailMessage]:
-        """Return the messages once there are `count` of them. Raises `TimeoutError`."""
+    def wait_for(self, count: int, *, to: str | None = None, seconds: float = 10) -> list[EmailMessage]:
+        """Return the messages, those addressed `to` one person where named, once there are `count` of them.
+
+        Raises `TimeoutError`.
+        """
+
+        def come() -> list[EmailMessage]:
+            return [message for message in self.messages if to in {None, message["To"]}]
+
         with self._arrived:
-            if not self._arrived.wait_for(lambda: len(self.messages) >= count, seconds):
-                raise TimeoutError(f"{len(self.messages)} messages of {count} came within {seconds} s")
-            return list(self.messages)
+            if not self._arrived.wait_for(lambda: len(come()) >= count, seconds):
+                raise TimeoutError(f"{len(come())} messages of {count} came within {seconds} s")
+            return come()
 
     async def handle_RCPT(  # noqa: N802 — aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]

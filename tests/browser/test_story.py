@@ -279,7 +279,7 @@ def identify(debtor: Person, reference: str, secret: str, mailbox: servers.Mailb
     page.get_by_label("Adresse de courriel").fill("alexandre@example.fr")
     page.get_by_role("button", name="Continuer").tap()
     expect(page.locator("main")).to_contain_text("a…e@example.fr")
-    (message,) = mailbox.wait_for(1)
+    (message,) = mailbox.wait_for(1, to="alexandre@example.fr")
     code = people.CODE.search(message.get_content())
     assert code is not None
     page.locator("#code").press_sequentially(code[0].replace(" ", ""))

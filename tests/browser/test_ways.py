@@ -111,7 +111,7 @@ def test_a_debtor_reads_with_a_code_received_by_mail(
         arrive(debtor, product.sheet())
         page = choose(debtor, "email", "payet@example.fr")
         expect(page.locator("main")).to_contain_text("p…t@example.fr")
-        (mail,) = product.mailbox.wait_for(1)
+        (mail,) = product.mailbox.wait_for(1, to="payet@example.fr")
         code = people.CODE.search(mail.get_content())[0]  # type: ignore[index]
         paste(page, "code", wrong(code).replace(" ", ""))
         expect(page.locator("#code")).to_have_value(wrong(code))
