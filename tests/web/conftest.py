@@ -12,6 +12,7 @@ from typing import Any
 import make
 import pytest
 from flask import Flask
+from jinja2.bccache import BytecodeCache, Bucket
 from pypdf import PdfReader
 from werkzeug.test import TestResponse
 
@@ -30,6 +31,23 @@ ANSWERS: Counter[int] = Counter()
 _CSRF = re.compile(r'name="csrf_token" value="([^"]+)"')
 _FORBIDDEN_ATTRIBUTES = re.compile(r"on\w+|style")
 _VOID = frozenset({"meta", "link", "input", "img", "br", "hr"})
+
+
+class _Compiled(BytecodeCache):
+    """Templates compiled once in this process, though each test opens an application of its own."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
 
 
 class Page(HTMLParser):
@@ -231,7 +249,9 @@ def open_site(settings: Settings, gateways: Gateways) -> Callable[..., Site]:
             gateways=seen,
             secret_key=keys.read(settings.secret_key_file),
         )
-        return Site(web.create(runtime), seen)
+        app = web.create(runtime)
+        app.jinja_env.bytecode_cache = _COMPILED
+        return Site(app, seen)
 
     return opened
 
