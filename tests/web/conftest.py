@@ -12,7 +12,7 @@ from typing import Any
 import make
 import pytest
 from flask import Flask
-from jinja2.bccache import BytecodeCache, Bucket
+from jinja2.bccache import Bucket, BytecodeCache
 from pypdf import PdfReader
 from werkzeug.test import TestResponse
 
