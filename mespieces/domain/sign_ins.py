@@ -74,7 +74,8 @@ def way_bound(gateways: Gateways, sign_in: SignIn) -> str:
         return "act"
     if recipient.way == "app" and app_exhausted(sign_in):
         return "office"
-    if recipient.way:
+    # the act alone, chosen where anyone could, ends with the permission
+    if recipient.way and (recipient.way != "act" or gateways.settings.act_alone == "anyone"):
         return str(recipient.way)
     return "email" if recipient.email and recipient.email_set_by == "office" else ""
 

@@ -196,9 +196,11 @@ def spaced(text: object) -> str:
 
 def way_of(recipient: Any) -> str:
     """Say how a recipient receives codes, or is to receive them."""
-    if recipient.second_step_waived_because is not None and current.gateways().settings.act_alone != "refuse":
+    alone = current.gateways().settings.act_alone
+    if recipient.second_step_waived_because is not None and alone != "refuse":
         return WAYS["act"]
-    way = recipient.way or recipient.way_required
+    bound = recipient.way if recipient.way != "act" or alone == "anyone" else None
+    way = bound or recipient.way_required
     return WAYS[way or ("email" if recipient.email else "")]
 
 

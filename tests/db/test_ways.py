@@ -123,6 +123,24 @@ def test_where_the_operator_refuses_it_nobody_waives_and_former_waivers_end(gate
     assert Recipient.get().way == "email"  # and the way binds, as for anybody
 
 
+def test_the_act_alone_chosen_where_anyone_may_ends_with_the_permission(gateways):
+    recipient = make.first(make.filed(gateways))
+    lenient = allowing(gateways, "anyone")
+    assert isinstance(identification.act_alone(lenient, make.begun(lenient, recipient).token, make.TRACE), str)
+    assert Recipient.get().way == "act"
+
+    for stricter in ("office", "refuse"):
+        strict = allowing(gateways, stricter)
+        begun = make.begun(strict, recipient, motive="Pli égaré")
+        with pytest.raises(ways.WayUnknown):
+            identification.act_alone(strict, begun.token, make.TRACE)
+        assert ways.open_to(strict, begun.sign_in) == ways.WAYS
+    token = begun.token
+    ways.choose(strict, token, "email", "payet@example.fr")
+    assert isinstance(identification.confirm(strict, token, make.awaited(strict, token), make.TRACE), str)
+    assert Recipient.get().way == "email"
+
+
 def test_a_required_application_is_the_only_way_offered_and_the_office_s_choice(gateways):
     recipient = make.first(make.filed(gateways))
     reset(gateways, recipient, way="app")

@@ -218,6 +218,16 @@ def test_what_was_typed_waits_for_the_proof_and_needs_one_more_click(site, boss,
     assert Member.get(Member.email == "zoe@example.fr").name == typed["name"]
 
 
+def test_a_password_never_waits_for_the_proof(site, boss, administrator):
+    application(site, boss)
+    later(site, minutes=10)
+
+    asked = administrator.post("/etude/compte/application", 303, data={"current": "phrase-jamais-rendue"})
+
+    assert asked.location.startswith("/etude/preuve")
+    assert "phrase-jamais-rendue" not in asked.text + administrator.get(asked.location).text
+
+
 def test_a_forged_form_does_not_wait_for_the_proof(site, boss, administrator):
     application(site, boss)
     later(site, minutes=10)

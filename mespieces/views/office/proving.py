@@ -51,7 +51,7 @@ def ask(page: str) -> BaseResponse:
 
 def _kept(typed: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return what a form holds besides its own anti-forgery field; a secret is never sent back to the page."""
-    return [(name, value) for name, value in typed if name != "csrf_token" and not name.startswith("password")]
+    return [(name, value) for name, value in typed if name not in _NEVER_BACK and not name.startswith("password")]
 
 
 def _waiting() -> list[tuple[str, str]]:
@@ -70,3 +70,4 @@ def _page(
 
 
 _PREFIX = "waiting."
+_NEVER_BACK = frozenset({"csrf_token", "current", "again", "code", "recovery"})
