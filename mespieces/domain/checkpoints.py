@@ -144,7 +144,8 @@ def _walk(gateways: Gateways, row: JournalLog) -> list[str]:
     findings += [f"{f.sequence} {f.code}" for f in chain.finish()]
     if (chain.size, chain.head.hex()) != (row.size, row.head):
         findings.append(f"{chain.size} TAIL_TRUNCATED")
-    findings += [f"{size} TAIL_TRUNCATED" for size in kept]
+    if kept and f"{chain.size} TAIL_TRUNCATED" not in findings:
+        findings.append(f"{chain.size} TAIL_TRUNCATED")
     return findings
 
 
@@ -179,8 +180,8 @@ def _checkpoint_wrong(signed: bytes, chain: Chain, key: list[note.Verifier]) -> 
     try:
         published = note.read_checkpoint(signed, key)
     except (note.NoteRefused, note.CheckpointRefused):
-        return [f"{chain.size} BAD_SIGNATURE"]
-    return [] if published.root == chain.root() else [f"{chain.size} CHECKPOINT_MISMATCH"]
+        return [f"{chain.size - 1} BAD_SIGNATURE"]
+    return [] if published.root == chain.root() else [f"{chain.size - 1} CHECKPOINT_MISMATCH"]
 
 
 def _subtree(log: str) -> merkle.Subtree:

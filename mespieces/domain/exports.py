@@ -28,21 +28,25 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author) -> int:
         raise FolderNotEmpty(folder=folder)
     with models.write():
         size = journal.append(gateways, "journal.exported", author=by) + 1
+        # Seen under the head's lock, a checkpoint beyond the end is no other process's: it shows what was cut.
+        published = checkpoints.newest()
     row = journal.head()
-    _write_log(gateways, row, size, folder)
+    (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / f"{size}.note").write_bytes(checkpoints.sign(gateways, row, size))
+    _write_log(gateways, row, size, folder, reach=max(size, published.size if published else 0))
     for earlier in JournalLog.select().where(JournalLog.closed_at.is_null(False)):
-        _write_log(gateways, earlier, earlier.size, folder / "previous" / earlier.log)
+        _write_log(gateways, earlier, earlier.size, folder / "previous" / earlier.log, reach=2**63)
     return size
 
 
-def _write_log(gateways: Gateways, row: JournalLog, size: int, folder: Path) -> None:
+def _write_log(gateways: Gateways, row: JournalLog, size: int, folder: Path, *, reach: int) -> None:
+    """Write one journal, and its checkpoints up to `reach`: one beyond its end shows what it has lost."""
     for part in ("checkpoints", "timestamps"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     _write_records(row, size, folder / "journal.jsonl")
-    # A closed journal may have a checkpoint beyond its end: it shows what a restored backup has lost.
+    # Over the one just signed, if that size was published already: they differ when the records were changed since.
     for kept in JournalCheckpoint.select().where(JournalCheckpoint.log == row.log):
-        if row.closed_at or kept.size <= size:
+        if kept.size <= reach:
             (folder / "checkpoints" / f"{kept.size}.note").write_bytes(bytes(kept.note))
     anchors.export(row.log, size, folder / "timestamps")
     facts = {"log": row.log, "origin": row.origin, "vkey": checkpoints.vkey_of(gateways, row)}

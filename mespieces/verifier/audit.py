@@ -1,5 +1,6 @@
 """The verification of a whole export: its journals, their checkpoints, their ends, against what the auditor trusts."""
 
+import hashlib
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from cryptography import x509
 
-from mespieces.verifier import canonical, export, note, purge, record, timestamp
+from mespieces.verifier import claims, export, note, record, timestamp
 from mespieces.verifier.chain import WITHHELD, Chain
 from mespieces.verifier.export import Source, Unreadable
 from mespieces.verifier.findings import Code, Finding
@@ -138,13 +139,15 @@ class _Audit:
         about = export.read_json(where, f"{folder}log.json")
         self.seen = LogReport(log=str(about.get("log")), origin=str(about.get("origin")))
         self._trusted = _trusted(trust, self.seen, current=current)
-        self._keys = self._trusted if current and self._trusted else [*self._trusted, *_own(about)]
+        self._keys = self._trusted if current and self._trusted else [*self._trusted, *claims.own_key(about)]
+        self._own_key = claims.own_key(about)
         self._sizes = set(_sizes(where.names(f"{folder}checkpoints"), _NOTE))
         kept = [(held.size, held.root) for held in trust.since if _log_of(held.origin) == self.seen.log]
         marks: list[tuple[int, bytes]] = sorted([*kept, *((size, b"") for size in self._sizes)])
         self._marks = deque(marks)
         self.seen.timestamps = [name for name in where.names(f"{folder}timestamps") if _TOKEN(name)]
-        self._bad = {name for name in self.seen.timestamps if trust.roots and not self._dates(name, trust.roots)}
+        self._purges, self._anchors = claims.announced(where, f"{folder}journal.jsonl")
+        self._bad = {name for name in self.seen.timestamps if not self._holds(name, trust.roots)}
         good = [name for name in self.seen.timestamps if name not in self._bad]
         stamped = self._sizes.intersection(_sizes(good, _TOKEN))
         self.seen.anchored_size = max([*stamped, *(size for size, _ in kept)], default=0)
@@ -158,8 +161,10 @@ class _Audit:
             (size,) = _sizes([bad], _TOKEN)
             about = f"{self._folder}timestamps/{bad}"
             yield Finding(Code.BAD_TIMESTAMP, max(size - 1, 0), self.seen.log, about)
+        if not self._own_key or (self._current and self._trusted and self._own_key[0] not in self._trusted):
+            yield Finding(Code.BAD_SIGNATURE, 0, self.seen.log, f"{self._folder}log.json")
         name = f"{self._folder}journal.jsonl"
-        chain = Chain(self.seen.log, self._announced(name))
+        chain = Chain(self.seen.log, self._purges)
         yield from self._reached(chain)
         for line in export.lines(self._where, name):
             yield from self._feed(chain, line)
@@ -183,16 +188,12 @@ class _Audit:
             return True
         return False
 
-    def _announced(self, name: str) -> list[purge.Purge]:
-        found: list[purge.Purge] = []
-        for line in export.lines(self._where, name):
-            if _PURGED in line:
-                with suppress(export.LineRefused, record.HeaderNotCanonical):
-                    data, payload, _ = export.parse_line(line)
-                    header = record.parse(data)
-                    if isinstance(payload, tuple) and record.commit("proof", *payload) == header.proof:
-                        found += purge.announced(header, payload[1])
-        return found
+    def _holds(self, name: str, roots: Sequence[x509.Certificate]) -> bool:
+        """Tell whether a token is the one the journal recorded, if it did, and dates its checkpoint, given roots."""
+        token = export.read(self._where, f"{self._folder}timestamps/{name}") or b""
+        if self._anchors.get(name, "") not in {"", hashlib.sha256(token).hexdigest()}:
+            return False
+        return not roots or self._dates(name, roots)
 
     def _feed(self, chain: Chain, line: bytes) -> list[Finding]:
         try:
@@ -204,7 +205,7 @@ class _Audit:
             return [*found, Finding(Code.PAYLOAD_NOT_CANONICAL, chain.next - 1, self.seen.log)]
         found = chain.feed(header, proof, trace)
         if chain.size == 1 and isinstance(proof, tuple):
-            self.cited = _citation(proof[1])
+            self.cited = claims.citation(proof[1])
         if chain.next > self.seen.anchored_size and chain.last and chain.last.operation != "journal.anchored":
             self.seen.unanchored += 1
             self.seen.unanchored_since = self.seen.unanchored_since or chain.last.time
@@ -251,7 +252,11 @@ class _Audit:
             return b"", Code.BAD_SIGNATURE
         except note.CheckpointRefused:
             return b"", Code.CHECKPOINT_MISMATCH
-        if checkpoint.size != size or _log_of(checkpoint.origin) != self.seen.log:
+        if (
+            checkpoint.size != size
+            or checkpoint.origin != self.seen.origin
+            or _log_of(checkpoint.origin) != self.seen.log
+        ):
             return b"", Code.CHECKPOINT_MISMATCH
         self.signed_size = max(self.signed_size, size)
         return checkpoint.root, None
@@ -273,26 +278,9 @@ def _trusted(trust: Trust, seen: LogReport, *, current: bool) -> list[note.Verif
     return [*trust.keys, *(key._replace(name=seen.origin) for key in trust.keys if key.name != seen.origin)]
 
 
-def _own(about: dict[str, Any]) -> list[note.Verifier]:
-    """Return the key the export names itself: it shows damage, and proves nothing."""
-    with suppress(note.NoteRefused):
-        return [note.parse_vkey(str(about.get("vkey")))]
-    return []
-
-
-def _citation(body: bytes) -> dict[str, Any]:
-    """Return what the first record of a reopened journal says of the one before: `detail.reopened`."""
-    with suppress(canonical.NotCanonical):
-        detail: Any = canonical.parse_object(body).get("detail")
-        cited = detail.get("reopened") if isinstance(detail, dict) else None
-        return cited if isinstance(cited, dict) else {}
-    return {}
-
-
 def _sizes(names: Iterable[str], form: Callable[[str], re.Match[str] | None]) -> list[int]:
     return [int(match[1]) for match in map(form, names) if match]
 
 
 _NOTE = re.compile(r"(0|[1-9][0-9]{0,15})\.note").fullmatch
 _TOKEN = re.compile(r"(0|[1-9][0-9]{0,15})\.[1-9][0-9]{0,8}\.tsr").fullmatch
-_PURGED = rb"\"operation\":\"journal.purged\""

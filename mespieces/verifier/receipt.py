@@ -1,6 +1,7 @@
 """A receipt: one record, proven to be in a journal without showing any other, verified away from everything."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -51,7 +52,8 @@ def parse(data: bytes) -> Receipt:
         timestamp = value["timestamp"]
         token = None if timestamp is None else note.decode_base64(timestamp)
         payload = value["proof"]
-        if (timestamp is not None and token is None) or value.keys() != _KEYS or payload.keys() != {"body", "salt"}:
+        misshapen = (timestamp is not None and token is None) or not _SALT(payload["salt"])
+        if misshapen or value.keys() != _KEYS or payload.keys() != {"body", "salt"}:
             raise ReceiptRefused("a value of the receipt is not of its form")
         header, body, salt = value["header"].encode(), payload["body"].encode(), bytes.fromhex(payload["salt"])
         return Receipt(header, salt, body, str(value["tlog_proof"]), token)
@@ -108,4 +110,5 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+_SALT = re.compile("[0-9a-f]{64}").fullmatch
 _KEYS = {"header", "proof", "timestamp", "tlog_proof"}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from dateutil.relativedelta import relativedelta
 
 HEADER_KEYS = {"commitments", "log", "operation", "previous", "sequence", "time", "version"}
 
@@ -128,8 +129,10 @@ def check_payload(group, payload, header, announced):
     """The finding on one payload, or None."""
     sequence = header["sequence"]
     if payload is None:
-        covered = any(low <= sequence <= high and group == named for low, high, named in announced)
-        return None if covered else "PAYLOAD_MISSING"
+        covering = [one for one in announced if one["from"] <= sequence <= one["to"] and one["group"] == group]
+        if not covering:
+            return "PAYLOAD_MISSING"
+        return None if all(is_due(one, header) for one in covering) else "PURGED_TOO_EARLY"
     if payload == {"withheld": True}:
         return None
     if set(payload) != {"body", "salt"} or not is_hex(payload["salt"], 64) or not isinstance(payload["body"], str):
@@ -142,16 +145,31 @@ def check_payload(group, payload, header, announced):
 
 
 def announcements(lines):
-    """Every (from, to, group) that the journal's own purge records announce."""
-    found = []
+    """Every range that the journal's own purge records announce, with when, and the header of the filing it cites."""
+    found, headers = [], {}
     for line in lines:
         entry = canonical_line(line)
         header = entry and canonical(entry["header"].encode())
-        if not header or header.get("operation") != "journal.purged" or not entry["proof"]:
+        if not is_header(header):
             continue
-        ranges = json.loads(entry["proof"]["body"])["detail"].get("ranges", [])
-        found += [(item["from"], min(item["to"], header["sequence"] - 1), item["group"]) for item in ranges]
-    return found
+        headers[header["sequence"]] = header
+        if header["operation"] == "journal.purged" and entry["proof"]:
+            ranges = json.loads(entry["proof"]["body"])["detail"].get("ranges", [])
+            before, time = header["sequence"] - 1, header["time"]
+            found += [{**item, "to": min(item["to"], before), "time": time} for item in ranges]
+    return [{**one, "filing": headers.get(one.get("filed"))} for one in found]
+
+
+def is_due(purge, header):
+    """Whether a purge came after its delay: 12 months for a trace, 18 for a proof, from the filing when it cites one."""
+    if header["operation"].startswith("journal."):
+        return False
+    months, start = (12, header) if purge["group"] == "trace" else (18, header)
+    if purge["group"] == "proof" and "filed" in purge:
+        start = purge["filing"]
+        if not start or start["operation"] not in {"deposit.filed", "deposit.withdrawn"}:
+            return False
+    return datetime.fromisoformat(purge["time"]) >= datetime.fromisoformat(start["time"]) + relativedelta(months=months)
 
 
 def canonical_line(line):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mespieces.verifier import __main__ as program
-from mespieces.verifier import audit, chain, export, note, purge, record
+from mespieces.verifier import audit, canonical, chain, export, note, purge, record
 from mespieces.verifier.findings import Code
 
 
@@ -158,6 +158,40 @@ def cut_to_an_older_checkpoint(lines, files):
     del files["checkpoints/9.note"]
 
 
+def edit_a_header(lines, files):
+    lines[3] = lines[3].replace(b"document.consulted", b"document.delivered", 1)
+
+
+def forged(line, previous, **changes):
+    """The line of another record at the same place, rightly chained to the one before."""
+    entry = json.loads(line)
+    before = record.record_hash(json.loads(previous)["header"].encode()).hex()
+    header = record.parse(entry["header"].encode())._replace(previous=before, **changes)
+    entry["header"] = record.build(header).decode()
+    return json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def insert(lines, files):
+    lines.insert(3, forged(lines[3], lines[2]))
+    lines[4] = forged(lines[4], lines[3])
+
+
+def chain_again_from_one_on(lines, files):
+    lines[3] = forged(lines[3], lines[2], operation="document.delivered")
+    for at in range(4, len(lines)):
+        lines[at] = forged(lines[at], lines[at - 1])
+
+
+def forge_a_purge(lines, files):
+    body = canonical.parse_object(json.loads(lines[8])["proof"]["body"].encode())
+    body["detail"] = {"ranges": [{"from": 3, "to": 3, "group": "proof"}], "reason": "art. 5"}
+    written = record.encode_body("proof", body)
+    lines[8] = altered(lines[8], "proof", body=written.decode())
+    committed = record.commit("proof", bytes.fromhex(json.loads(lines[8])["proof"]["salt"]), written)
+    lines[8] = forged(lines[8], lines[7], operation="journal.purged", proof=committed)
+    lines[3] = altered(lines[3], "proof")
+
+
 DAMAGES = {
     cut: "TAIL_TRUNCATED 7",
     drop: "SEQUENCE_GAP 4",
@@ -177,6 +211,10 @@ DAMAGES = {
     rename_a_checkpoint: "CHECKPOINT_MISMATCH 3",
     lose_the_last_checkpoint: "TAIL_TRUNCATED 9",
     cut_to_an_older_checkpoint: "TAIL_TRUNCATED 5",
+    edit_a_header: "PREVIOUS_MISMATCH 4",
+    insert: "SEQUENCE_GAP 3",
+    chain_again_from_one_on: "CHECKPOINT_MISMATCH 4",
+    forge_a_purge: "CHECKPOINT_MISMATCH 8",
 }
 
 
@@ -191,7 +229,10 @@ def test_every_damage_is_named_alike_by_two_programs(damage, journal, tmp_path):
     told = {f"{finding.code} {finding.sequence}" for finding in report.findings}
 
     assert DAMAGES[damage] in told
-    assert {line.split()[0] for line in auditor.audit(maker.save(files, tmp_path), journal.vkey)} == codes(report)
+    for place in (maker.save(files, tmp_path / "folder"), maker.zipped(files, tmp_path / "export.zip")):
+        with export.source(place) as where:
+            assert audit.verify(where, audit.Trust(keys=[journal.verifier])).findings == report.findings
+        assert {line.split()[0] for line in auditor.audit(place, journal.vkey)} == codes(report)
 
 
 @settings(deadline=None, max_examples=300)
