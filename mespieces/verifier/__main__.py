@@ -4,11 +4,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from mespieces.verifier import audit, export, findings, note, receipt, record, timestamp
+from mespieces.verifier import audit, export, given, note, progress, record, telling, timestamp
 from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code
 
@@ -24,21 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             since=[_kept(path, options.vkey) for path in options.since],
             roots=timestamp.read_roots(options.tsa_root.read_bytes()) if options.tsa_root else (),
         )
-        verdict = receipt.verify(receipt.parse(options.receipt.read_bytes()), trust.keys) if options.receipt else None
-        if verdict and verdict.checkpoint:
-            # A receipt and an export that contradict each other are two histories of one journal.
-            trust = replace(trust, since=[*trust.since, verdict.checkpoint])
-        report = _examined(options.export, trust) if options.export else None
+        receipts = given.examine(options.receipt, trust)
+        # A receipt and an export that contradict each other are two histories of one journal.
+        held = replace(trust, since=[*trust.since, *given.checkpoints(receipts)])
+        report = _examined(options, held) if options.export else None
     except (Fault, OSError) as error:
-        return _give_up(f"Vérification impossible : {error}", as_json=options.json)
-    if report is None and verdict is None:
+        return _give_up(f"Vérification impossible : {error}", as_json=options.json)
+    if report is None and not receipts:
         return _give_up("Indiquez un export ou un reçu (--receipt).", as_json=options.json)
-    status, words = _conclude(options, trust, report, verdict)
+    status, words = _conclude(options, trust, report, receipts)
     if options.json:
-        _say(json.dumps(_json(status, words, report, verdict), ensure_ascii=False, indent=1))
+        _say(telling.as_json(status, words, report, receipts))
     else:
-        _tell(report, verdict, roots=bool(trust.roots))
-        _say(words)
+        for line in [*telling.lines(report, receipts, roots=bool(trust.roots)), words]:
+            _say(line)
     return status
 
 
@@ -56,7 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--since", type=Path, action="append", default=[], metavar="NOTE", help="point de contrôle gardé"
     )
-    parser.add_argument("--receipt", type=Path, metavar="FILE", help="reçu à vérifier, avec ou sans export")
+    parser.add_argument(
+        "--receipt",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="reçu, ou attestation PDF qui en porte (plusieurs fois), avec ou sans export",
+    )
     parser.add_argument("--max-anchor-lag", type=float, metavar="SECONDS", help="retard permis de l’horodatage")
     parser.add_argument("--json", action="store_true", help="écrit le résultat en JSON")
     return parser
@@ -69,29 +75,44 @@ def _kept(path: Path, vkeys: Sequence[str]) -> note.Checkpoint:
     return note.read_checkpoint(data, keys) if keys else note.parse_checkpoint(note.split(data)[0])
 
 
-def _examined(path: Path, trust: audit.Trust) -> audit.Report:
-    with export.source(path) as where:
-        return audit.verify(where, trust)
+def _examined(options: argparse.Namespace, trust: audit.Trust) -> audit.Report:
+    with export.source(options.export) as where:
+        if options.json:
+            return audit.verify(where, trust)
+        with progress.shown(where, sys.stderr) as watched:
+            return audit.verify(watched, trust)
 
 
 def _conclude(
-    options: argparse.Namespace, trust: audit.Trust, report: audit.Report | None, verdict: receipt.Verdict | None
+    options: argparse.Namespace, trust: audit.Trust, report: audit.Report | None, receipts: Sequence[given.Given]
 ) -> tuple[int, str]:
     # Without a key a receipt's signature is not wrong, only unknown.
-    wrong = (
-        [finding for finding in verdict.findings if trust.keys or finding.code != Code.BAD_SIGNATURE] if verdict else []
-    )
+    wrong = [
+        finding
+        for one in receipts
+        for finding in one.verdict.findings
+        if trust.keys or finding.code != Code.BAD_SIGNATURE
+    ]
     if wrong or (report and report.counts):
-        return TAMPERED, "ALTÉRÉ : ce qui a été présenté n’est pas ce qui avait été scellé."
-    if not trust.keys and not trust.since:
-        return UNCHECKED, "NON CONCLU : sans ancre (--vkey ou --since), rien ne prouve que ce journal est le vrai."
-    if (report and not report.bound) or (verdict and not verdict.checkpoint):
-        return UNCHECKED, "NON CONCLU : les ancres données ne couvrent pas tout ce qui est présenté."
+        return TAMPERED, "ALTÉRÉ : ce qui a été présenté n’est pas ce qui avait été scellé."
+    if not trust.keys and not trust.since and not trust.roots:
+        return (
+            UNCHECKED,
+            "NON CONCLU : sans ancre (--vkey, --since ou --tsa-root), rien ne prouve que ce journal est le vrai.",
+        )
+    if (report and not report.bound) or not all(one.verdict.checkpoint for one in receipts):
+        return UNCHECKED, "NON CONCLU : les ancres données ne couvrent pas tout ce qui est présenté."
     if report and _lag(report.logs[0]) > (
         options.max_anchor_lag if options.max_anchor_lag is not None else float("inf")
     ):
         return LAGGING, "INTACT, mais la fin du journal n’est pas ancrée dans le délai permis."
-    return INTACT, "INTACT : rien n’a été changé, retiré ni ajouté sous les ancres données."
+    if not trust.keys and not trust.since:
+        # A token dates and does not name: what it covers existed then, whoever's journal it is (RFC 3161).
+        return (
+            INTACT,
+            "INTACT tel qu’il a été daté : les jetons ne disent ni de qui est ce journal, ni qu’il est le seul.",
+        )
+    return INTACT, "INTACT : rien n’a été changé, retiré ni ajouté sous les ancres données."
 
 
 def _lag(log: audit.LogReport) -> float:
@@ -99,48 +120,6 @@ def _lag(log: audit.LogReport) -> float:
     if not log.unanchored_since:
         return 0
     return (record.parse_time(log.time) - record.parse_time(log.unanchored_since)) / timedelta(seconds=1)
-
-
-def _tell(report: audit.Report | None, verdict: receipt.Verdict | None, *, roots: bool) -> None:
-    for log in report.logs if report else ():
-        _say(f"Journal {log.log} ({log.origin})")
-        _say(f"  {log.size} enregistrements, le dernier du {log.time}")
-        _say(f"  tête {log.head}")
-        _say(f"  racine {log.root}")
-        _say(f"  {log.purged} contenus effacés, {log.withheld} retenus, couverts par vos ancres : {log.trusted_size}")
-        _say(f"  {log.unanchored} enregistrements sans horodatage depuis le {log.unanchored_since or '—'}")
-        checked = f"vérifiés, dernière date certaine : {log.dated or '—'}" if roots else "non vérifiés"
-        _say(f"  {len(log.timestamps)} jetons d’horodatage présents, {checked}")
-    if verdict:
-        _tell_receipt(verdict)
-    found = [*(report.findings if report else ()), *(verdict.findings if verdict else ())]
-    for finding in found:
-        _say(findings.tell(finding) + (f" [journal {finding.log}]" if finding.log else ""))
-    hidden = sum(report.counts.values()) - len(report.findings) if report else 0
-    if hidden:
-        _say(f"… et {hidden} autres constats.")
-
-
-def _tell_receipt(verdict: receipt.Verdict) -> None:
-    if verdict.header and verdict.facts:
-        header = verdict.header
-        _say(f"Reçu de l’enregistrement {header.sequence} du journal {header.log}")
-        _say(f"  {header.operation}, le {header.time}")
-        _say(json.dumps(verdict.facts, ensure_ascii=False, indent=1))
-
-
-def _json(status: int, words: str, report: audit.Report | None, verdict: receipt.Verdict | None) -> dict[str, object]:
-    return {
-        "status": status,
-        "conclusion": words,
-        "logs": [asdict(log) for log in report.logs] if report else [],
-        "findings": [
-            finding._asdict()
-            for finding in [*(report.findings if report else ()), *(verdict.findings if verdict else ())]
-        ],
-        "counts": dict(report.counts) if report else {},
-        "receipt": {"header": verdict.header and verdict.header._asdict(), "facts": verdict.facts} if verdict else None,
-    }
 
 
 def _give_up(words: str, *, as_json: bool) -> int:

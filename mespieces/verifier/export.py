@@ -41,6 +41,9 @@ class Source(Protocol):
     def names(self, folder: str) -> list[str]:
         """Return the names directly inside a folder, none when it is not there."""
 
+    def size(self, name: str) -> int:
+        """Return a file's length, 0 when it is not there."""
+
 
 class Folder:
     """An export in a folder."""
@@ -56,6 +59,11 @@ class Folder:
         """Return the names directly inside a folder."""
         path = self._path / folder
         return sorted(item.name for item in path.iterdir()) if path.is_dir() else []
+
+    def size(self, name: str) -> int:
+        """Return a file's length."""
+        path = self._path / name
+        return path.stat().st_size if path.is_file() else 0
 
 
 class Archive:
@@ -79,6 +87,10 @@ class Archive:
     def names(self, folder: str) -> list[str]:
         """Return the names directly inside a folder."""
         return sorted(self._folders.get(folder.rstrip("/"), ()))
+
+    def size(self, name: str) -> int:
+        """Return a file's length, as the archive tells it."""
+        return self._archive.NameToInfo[name].file_size if name in self._archive.NameToInfo else 0
 
 
 @contextmanager

@@ -84,9 +84,17 @@ def read(data: bytes, trusted: Iterable[Verifier]) -> str:
     Signatures of unknown keys are ignored, as the specification asks; a wrong one under a known name and identifier
     rejects the whole note.
     """
+    text, signers = _signed(data, trusted)
+    if not signers:
+        raise NoteRefused("no trusted key has signed this note")
+    return text
+
+
+def _signed(data: bytes, trusted: Iterable[Verifier]) -> tuple[str, set[str]]:
+    """Return a note's text and the names of the trusted keys that have signed it."""
     text, signatures = split(data)
     known = {(of.name, of.key_id): of for of in trusted}
-    signed = False
+    signers = set()
     for name, signature in signatures:
         of = known.get((name, signature[:4]))
         if of is None:
@@ -95,10 +103,8 @@ def read(data: bytes, trusted: Iterable[Verifier]) -> str:
             Ed25519PublicKey.from_public_bytes(of.public).verify(signature[4:], text.encode())
         except (InvalidSignature, ValueError) as error:
             raise NoteRefused(f"the signature of {name} is wrong") from error
-        signed = True
-    if not signed:
-        raise NoteRefused("no trusted key has signed this note")
-    return text
+        signers.add(name)
+    return text, signers
 
 
 def split(data: bytes) -> tuple[str, list[tuple[str, bytes]]]:
@@ -145,9 +151,12 @@ def sign_checkpoint(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> bytes:
 
 def read_checkpoint(data: bytes, trusted: Iterable[Verifier]) -> Checkpoint:
     """Return the checkpoint that its own origin's trusted key has signed. Raises `NoteRefused`, `CheckpointRefused`."""
-    trusted = list(trusted)
-    checkpoint = parse_checkpoint(read(data, trusted))
-    read(data, [of for of in trusted if of.name == checkpoint.origin])
+    text, signers = _signed(data, trusted)
+    if not signers:
+        raise NoteRefused("no trusted key has signed this note")
+    checkpoint = parse_checkpoint(text)
+    if checkpoint.origin not in signers:
+        raise NoteRefused("the key of this checkpoint's origin has not signed it")
     return checkpoint
 
 

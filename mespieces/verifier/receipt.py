@@ -5,7 +5,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from mespieces.verifier import canonical, note, proof, record
+from cryptography import x509
+
+from mespieces.verifier import canonical, note, proof, record, timestamp
 from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code, Finding
 
@@ -49,10 +51,10 @@ def parse(data: bytes) -> Receipt:
     """Read a receipt's JSON, spaces tolerated and keys never repeated. Raises `ReceiptRefused`."""
     try:
         value = json.loads(data, object_pairs_hook=_members)
-        timestamp = value["timestamp"]
-        token = None if timestamp is None else note.decode_base64(timestamp)
+        encoded = value["timestamp"]
+        token = None if encoded is None else note.decode_base64(encoded)
         payload = value["proof"]
-        misshapen = (timestamp is not None and token is None) or not _SALT(payload["salt"])
+        misshapen = (encoded is not None and token is None) or not _SALT(payload["salt"])
         if misshapen or value.keys() != _KEYS or payload.keys() != {"body", "salt"}:
             raise ReceiptRefused("a value of the receipt is not of its form")
         header, body, salt = value["header"].encode(), payload["body"].encode(), bytes.fromhex(payload["salt"])
@@ -66,7 +68,7 @@ def verify(receipt: Receipt, trusted: Iterable[note.Verifier]) -> Verdict:
 
     (1) the header is canonical; (2) the salt and body are those it commits to, and canonical; (3) the checkpoint is
     signed by the key of its origin, which is that of the header's journal; (4) the record's hash is in the tree at
-    the header's own sequence. The time-stamp token is not checked here.
+    the header's own sequence. The time-stamp token is checked by `date`.
     """
     try:
         header = record.parse(receipt.header)  # (1)
@@ -77,6 +79,20 @@ def verify(receipt: Receipt, trusted: Iterable[note.Verifier]) -> Verdict:
     if code:
         found.append(Finding(code, header.sequence, header.log))
     return Verdict(header, {} if found else facts, checkpoint, found)
+
+
+def date(receipt: Receipt, roots: Sequence[x509.Certificate]) -> timestamp.Stated:
+    """Return what the receipt's token states of the checkpoint that carries the record. Raises `TokenRefused`.
+
+    The token's imprint is the SHA-256 of the note's exact bytes, which end the receipt's proof of inclusion.
+    """
+    if receipt.timestamp is None:
+        raise timestamp.TokenRefused("ce reçu ne porte aucun jeton")
+    try:
+        signed = proof.parse(receipt.tlog_proof).checkpoint
+    except proof.ProofRefused as error:
+        raise timestamp.TokenRefused("ce reçu ne porte aucun point de contrôle") from error
+    return timestamp.verify(signed, receipt.timestamp, roots)
 
 
 def _facts(receipt: Receipt, header: record.Header) -> tuple[dict[str, canonical.Value], list[Finding]]:

@@ -107,7 +107,7 @@ def test_the_program_verifies_a_receipt_alone_or_against_an_export(tmp_path, cap
     path.write_bytes(receipt.write(RECEIPT._replace(body=b"{}")))
     capsys.readouterr()
     assert program.main(["--receipt", str(path), "--vkey", JOURNAL.vkey, "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["receipt"]["facts"] == {}
+    assert json.loads(capsys.readouterr().out)["receipts"][0]["facts"] == {}
 
 
 def test_a_receipt_of_another_history_denounces_the_export(tmp_path):

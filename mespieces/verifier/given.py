@@ -1,0 +1,81 @@
+"""The receipts a person gives: JSON files, or the PDF attestations that carry them, each verified by itself."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from mespieces.verifier import audit, note, receipt, record, timestamp
+from mespieces.verifier.faults import Fault
+from mespieces.verifier.findings import Code, Finding
+
+Token = Literal["absent", "unchecked", "verified", "refused"]
+
+
+class NothingCarried(Fault):
+    """A PDF in which no receipt is embedded: its pages alone prove nothing."""
+
+
+class Given(NamedTuple):
+    """A receipt as it was verified: where it was found, what it proves, and the certain date of its checkpoint."""
+
+    name: str
+    verdict: receipt.Verdict
+    token: Token
+    dated: str
+
+
+def examine(paths: Sequence[Path], trust: audit.Trust) -> list[Given]:
+    """Verify every receipt of these files. Raises `Fault` for a file that holds none, `OSError`.
+
+    Two receipts under checkpoints of one size and two roots are of two histories: the later is then at fault.
+    """
+    found: list[Given] = []
+    roots: dict[tuple[str, int], bytes] = {}
+    for path in paths:
+        for name, data in _held(path):
+            given = _verified(name, receipt.parse(data), trust)
+            seen = given.verdict.checkpoint
+            if seen and roots.setdefault((seen.origin, seen.size), seen.root) != seen.root:
+                given = _void(given, Code.CHECKPOINT_MISMATCH)
+            found.append(given)
+    return found
+
+
+def _held(path: Path) -> Iterator[tuple[str, bytes]]:
+    data = path.read_bytes()
+    if b"%PDF-" not in data[:1024]:
+        yield path.name, data
+        return
+    # Reading PDFs takes a library that no JSON receipt needs.
+    from mespieces.verifier import attached
+
+    carried = attached.receipts(data)
+    if not carried:
+        raise NothingCarried(f"aucun reçu n’est joint à {path.name}")
+    for name, text in carried.items():
+        yield f"{path.name}, {name}", text
+
+
+def _verified(name: str, read: receipt.Receipt, trust: audit.Trust) -> Given:
+    verdict = receipt.verify(read, trust.keys)
+    if read.timestamp is None:
+        return Given(name, verdict, "absent", "")
+    if not trust.roots:
+        return Given(name, verdict, "unchecked", "")
+    try:
+        stated = receipt.date(read, trust.roots)
+    except timestamp.TokenRefused:
+        return _void(Given(name, verdict, "refused", ""), Code.BAD_TIMESTAMP)
+    return Given(name, verdict, "verified", record.format_time(stated.time))
+
+
+def _void(given: Given, code: Code) -> Given:
+    header = given.verdict.header
+    finding = Finding(code, header.sequence if header else 0, header.log if header else "", given.name)
+    verdict = given.verdict._replace(facts={}, findings=[*given.verdict.findings, finding])
+    return given._replace(verdict=verdict)
+
+
+def checkpoints(given: Sequence[Given]) -> list[note.Checkpoint]:
+    """Return the checkpoints that receipts rightly stand under."""
+    return [one.verdict.checkpoint for one in given if one.verdict.checkpoint]

@@ -1,0 +1,78 @@
+"""What a verification found, told to a person in French, or to a program in JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from mespieces.verifier import audit, findings
+from mespieces.verifier.findings import Finding
+from mespieces.verifier.given import Given, Token
+
+
+def lines(report: audit.Report | None, given: Sequence[Given], *, roots: bool) -> list[str]:
+    """Return the lines that tell a person what was seen, findings last."""
+    told = [line for log in (report.logs if report else ()) for line in _of_log(log, roots=roots)]
+    told += [line for one in given for line in _of_receipt(one)]
+    found = _findings(report, given)
+    told += [findings.tell(finding) + (f" [journal {finding.log}]" if finding.log else "") for finding in found]
+    hidden = sum(report.counts.values()) - len(report.findings) if report else 0
+    return [*told, f"… et {hidden} autres constats."] if hidden else told
+
+
+def as_json(status: int, words: str, report: audit.Report | None, given: Sequence[Given]) -> str:
+    """Return all of it for a program."""
+    result = {
+        "status": status,
+        "conclusion": words,
+        "logs": [asdict(log) for log in report.logs] if report else [],
+        "findings": [finding._asdict() for finding in _findings(report, given)],
+        "counts": dict(report.counts) if report else {},
+        "receipts": [
+            {
+                "name": one.name,
+                "header": one.verdict.header and one.verdict.header._asdict(),
+                "facts": one.verdict.facts,
+                "token": one.token,
+                "dated": one.dated,
+            }
+            for one in given
+        ],
+    }
+    return json.dumps(result, ensure_ascii=False, indent=1)
+
+
+def _findings(report: audit.Report | None, given: Sequence[Given]) -> list[Finding]:
+    return [*(report.findings if report else ()), *(finding for one in given for finding in one.verdict.findings)]
+
+
+def _of_log(log: audit.LogReport, *, roots: bool) -> list[str]:
+    checked = f"vérifiés, dernière date certaine : {log.dated or '—'}" if roots else "non vérifiés"
+    return [
+        f"Journal {log.log} ({log.origin})",
+        f"  {log.size} enregistrements, le dernier du {log.time}",
+        f"  tête {log.head}",
+        f"  racine {log.root}",
+        f"  {log.purged} contenus effacés, {log.withheld} retenus, couverts par vos ancres : {log.trusted_size}",
+        f"  {log.unanchored} enregistrements sans horodatage depuis le {log.unanchored_since or '—'}",
+        f"  {len(log.timestamps)} jetons d’horodatage présents, {checked}",
+    ]
+
+
+def _of_receipt(one: Given) -> list[str]:
+    header, facts = one.verdict.header, one.verdict.facts
+    if not header or not facts:
+        return [f"Reçu {one.name} : il ne prouve rien"]
+    return [
+        f"Reçu {one.name} : enregistrement {header.sequence} du journal {header.log}",
+        f"  {header.operation}, le {header.time}",
+        f"  {_TOKENS[one.token]}{one.dated}",
+        json.dumps(facts, ensure_ascii=False, indent=1),
+    ]
+
+
+_TOKENS: dict[Token, str] = {
+    "absent": "provisoire : aucun jeton d’horodatage",
+    "unchecked": "jeton d’horodatage non vérifié (--tsa-root)",
+    "verified": "scellé au plus tard à la date certaine du ",
+    "refused": "jeton d’horodatage refusé",
+}

@@ -1,0 +1,297 @@
+"""`mespieces-verify` as an auditor runs it: what was brought, what was shown to it, and the exit status that follows."""
+
+import importlib.util
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import authority as authorities
+import pikepdf
+import pytest
+
+from mespieces.verifier import __main__ as program
+from mespieces.verifier import attached, audit, export, note, progress, receipt, timestamp
+
+spec = importlib.util.spec_from_file_location("journal_maker", Path(__file__).with_name("journal_maker.py"))
+maker = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(maker)
+
+INTACT, TAMPERED, UNCHECKED, LAGGING = 0, 1, 2, 3
+
+
+@pytest.fixture(scope="module")
+def tsa(tmp_path_factory):
+    return authorities.Authority(tmp_path_factory.mktemp("tsa"))
+
+
+@pytest.fixture(scope="module")
+def other_tsa(tmp_path_factory):
+    return authorities.Authority(tmp_path_factory.mktemp("other"), name="Autre")
+
+
+@pytest.fixture
+def journal(tsa):
+    """A journal whose checkpoint of 5 records was dated."""
+    journal = maker.ordinary()
+    journal.tokens["5.1.tsr"] = tsa.reply(tsa.query(journal.notes[5]))
+    return journal
+
+
+@pytest.fixture
+def dated(journal, tsa):
+    """A receipt under that checkpoint, with its token."""
+    return journal.receipt(3, 5)._replace(timestamp=journal.tokens["5.1.tsr"])
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments):
+        status = program.main([str(argument) for argument in arguments])
+        seen = capsys.readouterr()
+        assert seen.err == ""
+        return status, seen.out.replace("\u00a0", " ")
+
+    return run
+
+
+def intact(files, journal):
+    pass
+
+
+def altered(files, journal):
+    files["journal.jsonl"] = files["journal.jsonl"].replace(b"page", b"pagf", 1)
+
+
+def without_tokens(files, journal):
+    del files["timestamps/5.1.tsr"]
+
+
+def with_a_bad_token(files, journal):
+    files["timestamps/5.2.tsr"] = files["timestamps/5.1.tsr"][:-1]
+
+
+def empty(files, journal):
+    files["journal.jsonl"] = b""
+
+
+def late(files, journal):
+    journal.add("document.consulted", after=timedelta(minutes=10))
+    journal.close()
+    files |= journal.files()
+
+
+STATES = (intact, altered, without_tokens, with_a_bad_token, empty, late)
+LAG = ("--max-anchor-lag", "60")
+STATUSES = {
+    # what the auditor brings          intact     altered   no token   bad token  empty      late
+    (): (UNCHECKED, TAMPERED, UNCHECKED, UNCHECKED, UNCHECKED, UNCHECKED),
+    ("vkey",): (INTACT, TAMPERED, INTACT, INTACT, UNCHECKED, INTACT),
+    ("vkey", *LAG): (INTACT, TAMPERED, INTACT, INTACT, UNCHECKED, LAGGING),
+    ("other vkey",): (TAMPERED, TAMPERED, TAMPERED, TAMPERED, UNCHECKED, TAMPERED),
+    ("since",): (INTACT, TAMPERED, INTACT, INTACT, UNCHECKED, INTACT),
+    ("since", "since 9"): (INTACT, TAMPERED, INTACT, INTACT, UNCHECKED, INTACT),
+    ("since", "since of another history"): (TAMPERED, TAMPERED, TAMPERED, TAMPERED, UNCHECKED, TAMPERED),
+    ("tsa root",): (INTACT, TAMPERED, UNCHECKED, TAMPERED, UNCHECKED, INTACT),
+    ("tsa root", *LAG): (INTACT, TAMPERED, UNCHECKED, TAMPERED, UNCHECKED, LAGGING),
+    ("other tsa root",): (TAMPERED, TAMPERED, UNCHECKED, TAMPERED, UNCHECKED, TAMPERED),
+    ("vkey", "tsa root"): (INTACT, TAMPERED, INTACT, TAMPERED, UNCHECKED, INTACT),
+    ("vkey", "since", "tsa root", *LAG): (INTACT, TAMPERED, INTACT, TAMPERED, UNCHECKED, LAGGING),
+    ("nonsense",): (UNCHECKED,) * 6,
+}
+
+
+@pytest.fixture
+def brought(journal, tsa, other_tsa, tmp_path):
+    """What stands on the command line for each thing an auditor may bring."""
+
+    def kept(name, data):
+        (tmp_path / name).write_bytes(data)
+        return "--since", tmp_path / name
+
+    return {
+        "vkey": ("--vkey", journal.vkey),
+        "other vkey": ("--vkey", maker.ordinary(2).vkey),
+        "nonsense": ("--vkey", "nonsense"),
+        "since": kept("5.note", journal.notes[5]),
+        "since 9": kept("9.note", journal.notes[9]),
+        "since of another history": kept(
+            "x.note", note.sign_checkpoint(note.Checkpoint(journal.origin, 7, bytes(32)), journal.key)
+        ),
+        "tsa root": ("--tsa-root", tsa.pem),
+        "other tsa root": ("--tsa-root", other_tsa.pem),
+    }
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+@pytest.mark.parametrize("anchors", STATUSES, ids=" and ".join)
+def test_the_exit_status_says_what_the_anchors_prove(run, brought, journal, tmp_path, anchors, state):
+    files = journal.files()
+    state(files, journal)
+    place = maker.save(files, tmp_path / "export")
+    arguments = [part for anchor in anchors for part in brought.get(anchor, (anchor,))]
+
+    expected = STATUSES[anchors][STATES.index(state)]
+    assert run(place, *arguments)[0] == expected
+    if arguments != ["--vkey", "nonsense"]:
+        assert json.loads(run(place, "--json", *arguments)[1])["status"] == expected
+
+
+def test_tokens_alone_date_and_do_not_name(run, journal, tsa, tmp_path):
+    place = maker.save(journal.files(), tmp_path / "export")
+
+    status, told = run(place, "--tsa-root", tsa.pem)
+    assert (status, "ni de qui est ce journal" in told) == (INTACT, True)
+    assert "couverts par vos ancres : 5" in told
+
+
+# Receipts
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(kept, name="recu.json"):
+        (tmp_path / name).write_bytes(receipt.write(kept))
+        return tmp_path / name
+
+    return save
+
+
+@pytest.fixture
+def attestation(tmp_path):
+    """Save a PDF that carries receipts, as attestations do."""
+
+    def save(*kept, name="attestation.pdf"):
+        with pikepdf.new() as document:
+            document.add_blank_page()
+            document.attachments["notes.txt"] = pikepdf.AttachedFileSpec(document, b"bonjour", filename="notes.txt")
+            for number, one in enumerate(kept, 1):
+                file = f"recu-{number}.json"
+                document.attachments[file] = pikepdf.AttachedFileSpec(document, receipt.write(one), filename=file)
+            document.save(tmp_path / name)
+        return tmp_path / name
+
+    return save
+
+
+def test_the_token_of_a_receipt_is_checked_against_the_roots_and_otherwise_listed(run, journal, dated, saved, tsa):
+    path = saved(dated)
+    time = timestamp.verify(journal.notes[5], dated.timestamp, [tsa.root]).time
+
+    status, told = run("--receipt", path, "--vkey", journal.vkey, "--tsa-root", tsa.pem)
+    assert (status, f"date certaine du {time:%Y-%m-%dT%H:%M:%S}" in told) == (INTACT, True)
+    status, told = run("--receipt", path, "--vkey", journal.vkey)
+    assert (status, "jeton d’horodatage non vérifié" in told) == (INTACT, True)
+    status, told = run("--receipt", saved(dated._replace(timestamp=None)), "--vkey", journal.vkey)
+    assert (status, "provisoire" in told) == (INTACT, True)
+
+
+def test_a_receipt_with_the_token_of_something_else_is_void(run, journal, dated, saved, tsa, other_tsa):
+    of_another = dated._replace(timestamp=tsa.reply(tsa.query(journal.notes[9])))
+    for path, root in ((saved(of_another), tsa.pem), (saved(dated, "2.json"), other_tsa.pem)):
+        status, told = run("--receipt", path, "--vkey", journal.vkey, "--tsa-root", root)
+        assert (status, "BAD_TIMESTAMP 3 :" in told, '"mode": "page"' in told) == (TAMPERED, True, False)
+
+
+def test_a_token_alone_does_not_say_whose_receipt_it_is(run, dated, saved, tsa):
+    assert run("--receipt", saved(dated), "--tsa-root", tsa.pem)[0] == UNCHECKED
+
+
+def test_every_receipt_of_every_attestation_is_verified_and_tells_its_facts(run, journal, dated, saved, attestation):
+    one, several = saved(dated), attestation(journal.receipt(4), journal.receipt(5))
+
+    status, told = run("--receipt", one, "--receipt", several, "--vkey", journal.vkey)
+    assert status == INTACT
+    for name, sequence in (("recu.json", 3), ("attestation.pdf, recu-1.json", 4), ("attestation.pdf, recu-2.json", 5)):
+        assert f"Reçu {name} : enregistrement {sequence} " in told
+    result = json.loads(run("--receipt", one, "--receipt", several, "--vkey", journal.vkey, "--json")[1])
+    assert [found["facts"]["object"]["number"] for found in result["receipts"]] == [3, 4, 5]
+
+    void = attestation(journal.receipt(4), journal.receipt(5)._replace(body=b"{}"))
+    status, told = run("--receipt", void, "--vkey", journal.vkey)
+    assert (status, "PAYLOAD_ALTERED 5 :" in told) == (TAMPERED, True)
+    assert "recu-2.json : il ne prouve rien" in told
+
+
+def test_a_pdf_without_receipts_proves_nothing(run, journal, attestation, tmp_path):
+    assert run("--receipt", attestation(), "--vkey", journal.vkey)[0] == UNCHECKED
+    (tmp_path / "cut.pdf").write_bytes(b"%PDF-1.7\n")
+    assert run("--receipt", tmp_path / "cut.pdf", "--vkey", journal.vkey)[0] == UNCHECKED
+
+
+def test_two_receipts_of_two_histories_denounce_each_other(run, journal, saved):
+    """The operator's key has signed two roots of one size: no receipt of the two shows it alone."""
+    other = maker.Journal(key=journal.key)
+    for _ in range(9):
+        other.add("document.consulted", name="Alix")
+    paths = [saved(journal.receipt(3)), saved(other.receipt(3), "autre.json")]
+    for path in paths:
+        assert run("--receipt", path, "--vkey", journal.vkey)[0] == INTACT
+
+    status, told = run("--receipt", paths[0], "--receipt", paths[1], "--vkey", journal.vkey)
+    assert (status, "CHECKPOINT_MISMATCH 3 :" in told) == (TAMPERED, True)
+
+
+def test_a_receipt_in_json_needs_no_reader_of_pdf(journal, saved):
+    """What verifies a receipt years from now must need little: the reader of PDFs is loaded for a PDF alone."""
+    script = (
+        "import sys; from mespieces.verifier.__main__ import main; status = main(sys.argv[1:]); "
+        "sys.exit(9 if 'pikepdf' in sys.modules else status)"
+    )
+    command = [sys.executable, "-c", script, "--receipt", saved(journal.receipt(3)), "--vkey", journal.vkey]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == INTACT
+
+
+def test_any_bit_changed_in_a_dated_receipt_voids_it_or_says_the_same(journal, dated, tsa):
+    """Of the token alone some bytes are under no signature, as certificates sent for convenience: then nothing it says changes."""
+    written, chance = receipt.write(dated), random.Random(1124)
+    stated = receipt.date(dated, [tsa.root])
+    same = 0
+    for _ in range(1_000):
+        changed = bytearray(written)
+        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+        try:
+            read = receipt.parse(bytes(changed))
+            if receipt.verify(read, [journal.verifier]).findings:
+                continue
+            said = receipt.date(read, [tsa.root])
+        except (receipt.ReceiptRefused, timestamp.TokenRefused):
+            continue
+        same += 1
+        assert said == stated
+        assert read._replace(timestamp=None) == dated._replace(timestamp=None)
+    assert same < 1_000
+
+
+def test_embedded_files_beyond_measure_are_left_out():
+    with pikepdf.new() as document:
+        document.add_blank_page()
+        document.attachments["a"] = pikepdf.AttachedFileSpec(document, b'{"a":1}' + b" " * attached.LARGEST)
+        document.attachments["b"] = pikepdf.AttachedFileSpec(document, b'{"b":1}')
+        written = io.BytesIO()
+        document.save(written)
+    assert attached.receipts(written.getvalue()) == {"b": b'{"b":1}'}
+
+
+# Waiting
+
+
+def test_a_long_reading_shows_how_far_it_is_on_a_terminal_only(journal, tmp_path):
+    place = maker.zipped(journal.files(), tmp_path / "export.zip")
+    seen, terminal = os.openpty()
+    try:
+        with open(terminal, "w", encoding="utf-8", closefd=False) as screen, export.source(place) as where:
+            with progress.shown(where, screen, after=0) as watched:
+                assert audit.verify(watched, audit.Trust(keys=[journal.verifier])).findings == []
+            with progress.shown(where, io.StringIO(), after=0) as unwatched:
+                assert unwatched is where
+        drawn = os.read(seen, 4096).decode()
+    finally:
+        os.close(seen)
+        os.close(terminal)
+    assert drawn.startswith("\r[")
+    assert drawn.endswith("\r\033[K")
