@@ -8,8 +8,11 @@ from pathlib import Path
 
 import attempts
 import crashes
+import readers
 import servers
 from conftest import prepare
+
+KINDS = attempts.KINDS | {"downloads": readers.downloads}
 
 
 def say(words: str) -> None:
@@ -32,7 +35,7 @@ def main(runs: int, seed: str) -> int:
             prepare(url)
             began = time.monotonic()
             with crashes.product(url, mail_url=mailbox.url) as product:
-                found = crashes.run(product, mailbox, attempts.KINDS, runs // 2, f"{seed}/{name}")
+                found = crashes.run(product, mailbox, KINDS, runs // 2, f"{seed}/{name}")
             tell(name, found, time.monotonic() - began)
             faults += len(found.faults)
     return faults

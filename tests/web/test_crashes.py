@@ -12,6 +12,7 @@ import crashes
 import make
 import peewee
 import pytest
+import readers
 import servers
 from conftest import prepare
 
@@ -27,6 +28,16 @@ def test_killed_anywhere_the_product_starts_again_and_has_lost_nothing(database_
 
     assert found.faults == []
     assert sum(stages.total() for stages in found.stages.values()) == RUNS
+
+
+def test_killed_while_several_people_download_every_byte_they_got_belongs_to_a_journaled_consultation(
+    database_url, mailbox
+):
+    with crashes.product(database_url, mail_url=mailbox.url) as product:
+        found = crashes.run(product, mailbox, {"downloads": readers.downloads}, 4, seed=str(time.time_ns()))
+
+    assert found.faults == []
+    assert found.stages["downloads"].total() == 4
 
 
 # The database gone
