@@ -18,8 +18,9 @@ KNOWN = frozenset({
     "DATA", "DATABASE_URL", "STORAGE_URL", "QUEUE_URL", "MAIL_URL", "MAIL_FROM", "PUBLIC_URL",
     "MASTER_KEY_FILE", "SECRET_KEY_FILE", "JOURNAL_KEY_FILE",
     "ACT_ALONE", "FIRST_CONSULTATION_MAIL", "OFFICE_NETWORKS", "TRUSTED_PROXIES", "MAX_DOCUMENT_BYTES", "PURGE_MONTHS", "NEWEST_CHECKPOINT_FILE",
-    "TSA_URL", "TSA_ROOTS",
+    "TSA_URL", "TSA_ROOTS", "TSA_POLICY",
 })  # fmt: skip
+_OBJECT_IDENTIFIER = re.compile(r"[012](\.(0|[1-9][0-9]*))+")
 _SENDER = re.compile(r"[^@\s,;:<>()\[\]\"\\]{1,64}@[^@\s,;<>()\"\\]+")
 
 
@@ -53,6 +54,8 @@ class Settings:
     tsa_url: str
     """Addresses of authorities, separated by spaces; empty when nobody is asked for certain dates."""
     tsa_roots: str
+    tsa_policy: str
+    """Identifiers of the policies under which a token is taken, separated by spaces; empty when any will do."""
 
     @property
     def https(self) -> bool:
@@ -97,6 +100,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         newest_checkpoint_file=Path(value("NEWEST_CHECKPOINT_FILE", str(data / "keys" / "newest-checkpoint.note"))),
         tsa_url=_authorities(value("TSA_URL", "")),
         tsa_roots=value("TSA_ROOTS", ""),
+        tsa_policy=_policies(value("TSA_POLICY", "")),
     )
 
 
@@ -143,6 +147,12 @@ def _authorities(text: str) -> str:
                 name="MESPIECES_TSA_URL",
                 reason="on attend des adresses comme https://tsa.example.fr, séparées d’un espace",
             )
+    return text
+
+
+def _policies(text: str) -> str:
+    if not all(_OBJECT_IDENTIFIER.fullmatch(part) for part in text.split()):
+        raise SettingWrong(name="MESPIECES_TSA_POLICY", reason="on attend des identifiants comme 1.2.250.1.302.2.5.1.0")
     return text
 
 

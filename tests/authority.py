@@ -28,7 +28,7 @@ signer_digest = sha256
 default_policy = 1.2.3.4.1
 digests = sha256, sha512
 accuracy = secs:1
-ess_cert_id_alg = sha256
+ess_cert_id_alg = {naming}
 """
 
 
@@ -36,7 +36,7 @@ class Authority:
     """Root, intermediate and signer of its own in `folder`; `behaviour` changes what it answers."""
 
     def __init__(
-        self, folder: Path, *, uses=STAMPING, critical=True, ends=timedelta(days=1), name="Horodatage"
+        self, folder: Path, *, uses=STAMPING, critical=True, ends=timedelta(days=1), name="Horodatage", naming="sha256"
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.behaviour, self.asked, self.url = folder, "", 0, ""
@@ -44,13 +44,23 @@ class Authority:
         root = _sign(f"Racine {name}", root_key, f"Racine {name}", root_key, ca=True)
         middle = _sign(f"Intermédiaire {name}", middle_key, f"Racine {name}", root_key, ca=True)
         signer = _sign(name, key, f"Intermédiaire {name}", middle_key, uses=uses, critical=critical, ends=ends)
-        self.root = root
+        self.root, self.signer = root, signer
+        self._again = partial(
+            _sign,
+            name,
+            key,
+            f"Intermédiaire {name}",
+            middle_key,
+            uses=uses,
+            critical=critical,
+            serial=signer.serial_number,
+        )
         for file, held in (("root", [root]), ("signer", [signer]), ("chain", [root, middle])):
             (folder / f"{file}.pem").write_bytes(b"".join(c.public_bytes(serialization.Encoding.PEM) for c in held))
         private = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         (folder / "signer.key").write_bytes(key.private_bytes(*private))
         (folder / "serial").write_text("01\n")
-        (folder / "tsa.cnf").write_text(CONFIGURATION.format(folder=folder))
+        (folder / "tsa.cnf").write_text(CONFIGURATION.format(folder=folder, naming=naming))
         self.pem = folder / "root.pem"
 
     def reply(self, query: bytes) -> bytes:
@@ -59,6 +69,10 @@ class Authority:
         command = "openssl ts -reply -config tsa.cnf -queryfile query.tsq -out reply.tsr"
         subprocess.run(command.split(), cwd=self.folder, check=True, capture_output=True)
         return (self.folder / "reply.tsr").read_bytes()
+
+    def twin(self) -> x509.Certificate:
+        """Return another certificate of the signer's key, under the same name and number, that lasts longer."""
+        return self._again(ends=timedelta(days=300))
 
     def query(self, data: bytes) -> bytes:
         """Return a query of openssl's own, over other bytes and with another nonce."""
@@ -130,14 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _sign(subject, key, issuer, issuer_key, *, ca=False, uses=(), critical=True, ends=timedelta(days=1)):
+def _sign(subject, key, issuer, issuer_key, *, ca=False, uses=(), critical=True, ends=timedelta(days=1), serial=0):
     now = datetime.now(UTC)
     built = (
         x509.CertificateBuilder()
         .subject_name(_name(subject))
         .issuer_name(_name(issuer))
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(now - timedelta(days=2))
         .not_valid_after(now + ends)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)

@@ -57,6 +57,8 @@ class Authority:
     url: str
     roots: tuple[x509.Certificate, ...]
     within: float = ANSWERS_WITHIN
+    policies: tuple[str, ...] = ()
+    """Under which a token is taken; any, when none is named."""
 
     def stamp(self, data: bytes, clock: Clock) -> Stamp:
         """Return a verified token over `data`. Raises `AuthorityUnreachable`, `TokenRefused`."""
@@ -65,7 +67,7 @@ class Authority:
         der = self._ask(request.as_bytes())
         answered_at = clock.now()
         try:
-            stated = timestamp.verify(data, der, self.roots, nonce=request.nonce)
+            stated = timestamp.verify(data, der, self.roots, nonce=request.nonce, policies=self.policies)
         except timestamp.TokenRefused as error:
             raise TokenRefused(url=self.url, reason=error) from error
         return Stamp(der, stated, asked_at, answered_at)
@@ -111,4 +113,5 @@ def open_authorities(settings: Settings) -> tuple[Authority, ...]:
     except (OSError, timestamp.TokenRefused) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingWrong(name="MESPIECES_TSA_ROOTS", reason=f"{settings.tsa_roots} : {reason}") from error
-    return tuple(Authority(url, roots) for url in settings.tsa_url.split())
+    policies = tuple(settings.tsa_policy.split())
+    return tuple(Authority(url, roots, policies=policies) for url in settings.tsa_url.split())

@@ -1,7 +1,7 @@
 """RFC 3161: whether a token truly dates some bytes, told from the bytes, the token and the roots alone."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -16,7 +16,16 @@ from mespieces.verifier.faults import Fault
 LARGEST = 64 * 1024
 _QUALIFIED = bytes.fromhex("06060400975e0101")
 """0.4.0.19422.1.1, esi4-qtstStatement-1 (ETSI EN 319 422 §9.1): the token claims to be a qualified one."""
-_SEQUENCE, _FIRST, _SECOND = 0x30, 0xA0, 0xA1
+_SEQUENCE, _SET, _FIRST, _SECOND = 0x30, 0x31, 0xA0, 0xA1
+_NAMING = {
+    bytes.fromhex("2a864886f70d010910020c"): "sha1",  # signing-certificate, RFC 2634 §5.4
+    bytes.fromhex("2a864886f70d010910022f"): "sha256",  # signing-certificate-v2, RFC 5035 §3
+}
+_HASHES = {
+    bytes.fromhex("608648016503040201"): "sha256",
+    bytes.fromhex("608648016503040202"): "sha384",
+    bytes.fromhex("608648016503040203"): "sha512",
+}
 
 
 class TokenRefused(Fault):
@@ -52,9 +61,9 @@ def verify(
     roots: Sequence[x509.Certificate],
     *,
     nonce: int | None = None,
-    policy: str = "",
+    policies: Collection[str] = (),
 ) -> Stated:
-    """Return what `token` states of `data`. Raises `TokenRefused`.
+    """Return what `token` states of `data`, under one of `policies` when any is named. Raises `TokenRefused`.
 
     Only `roots` are trusted: what the token carries helps to build the chain, at the token's own time (RFC 3161 §2.3).
     """
@@ -66,24 +75,27 @@ def verify(
         builder = VerifierBuilder(roots=list(roots))
         if nonce is not None:
             builder = builder.nonce(nonce)
-        if policy:
-            builder = builder.policy_id(x509.ObjectIdentifier(policy))
         builder.build().verify(response, hashlib.sha256(data).digest())
         signer = _signer(response)
         _check_use(signer)
-        return _stated(response, signer, token)
+        _check_named(token, signer)
+        stated = _stated(response, signer, token)
     except (
         VerificationError,
         ValueError,
         TypeError,
         OverflowError,
         StopIteration,
+        LookupError,
         x509.ExtensionNotFound,
         x509.DuplicateExtension,
     ) as error:
         if isinstance(error, TokenRefused):
             raise
         raise TokenRefused(f"le jeton n’est pas valable ({error})") from error
+    if policies and stated.policy not in policies:
+        raise TokenRefused(f"la politique {stated.policy} n’est pas de celles qui sont acceptées")
+    return stated
 
 
 def certificates(token: bytes) -> list[bytes]:
@@ -118,6 +130,36 @@ def _check_use(signer: x509.Certificate) -> None:
     use = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     if not use.critical or list(use.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
         raise TokenRefused("le certificat de l’autorité ne sert pas qu’à l’horodatage")
+
+
+def _check_named(token: bytes, signer: x509.Certificate) -> None:
+    """Make sure that what was signed names this certificate, by its hash (RFC 3161 §2.4.2, RFC 5816 §2.2).
+
+    Issuer and serial number alone would let another certificate of the same key, with other dates, take its place.
+    """
+    named = _named(token)
+    der = signer.public_bytes(Encoding.DER)
+    if not named or any(hashlib.new(algorithm, der).digest() != digest for algorithm, digest in named):
+        raise TokenRefused("le jeton ne nomme pas le certificat qui l’accompagne")
+
+
+def _named(token: bytes) -> list[tuple[str, bytes]]:
+    """Return the hash of the signer's certificate that each attribute `signing-certificate` (v1, v2) gives."""
+    found = []
+    *_, signers = [(start, end) for tag, start, end in _signed_data(token) if tag == _SET]
+    ((_, *signer),) = _inside(token, *signers)
+    (attributes,) = [(start, end) for tag, start, end in _inside(token, *signer) if tag == _FIRST]
+    for _, start, end in _inside(token, *attributes):
+        (_, *kind), (_, *values) = _inside(token, start, end)
+        if (algorithm := _NAMING.get(token[slice(*kind)])) is not None:
+            ((_, *value),) = _inside(token, *values)
+            certificates = _inside(token, *value)[0]
+            first = _inside(token, *_inside(token, *certificates[1:])[0][1:])
+            if first[0][0] == _SEQUENCE:  # an algorithm; without one it is the version's own
+                oid = _inside(token, *first.pop(0)[1:])[0]
+                algorithm = _HASHES[token[oid[1] : oid[2]]]
+            found.append((algorithm, token[first[0][1] : first[0][2]]))
+    return found
 
 
 def _stated(response: TimeStampResponse, signer: x509.Certificate, token: bytes) -> Stated:

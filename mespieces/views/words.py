@@ -102,6 +102,10 @@ def _refused(who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
 def _incident(_who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
     if detail.get("kind") == "mail.refused":
         return f"Courriel au destinataire refusé ({detail.get('reason', '')})"
+    if detail.get("kind") == "clock.drift":
+        seconds = int(detail.get("seconds", 0))
+        side = "en avance" if seconds > 0 else "en retard"
+        return f"Horloge {side} de {french.number(abs(seconds))}\u00a0secondes, selon {detail.get('authority', '')}"
     return "Incident"
 
 
@@ -175,6 +179,9 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "member.changed": _member_changed,
     "member.signed_in": _signed_in,
     "member.refused": lambda who, what, d: f"{'Preuve' if d.get('again') else 'Connexion'} refusée pour {who}",
+    "journal.anchored": lambda who, what, d: (
+        f"{french.number(d.get('size', 0))} enregistrements datés par {d.get('authority', '')}"
+    ),
     "journal.read": lambda who, what, d: f"{who} a lu le journal",
 }
 

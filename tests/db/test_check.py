@@ -349,6 +349,35 @@ def test_a_damaged_database_file_is_told_and_the_service_does_not_start(environm
     assert "Traceback" not in served.stderr
 
 
+@pytest.mark.parametrize(
+    ("roots", "words"),
+    [
+        (None, "No such file"),
+        (b"no certificate", "aucun certificat PEM lisible"),
+        (b"", "aucun certificat PEM lisible"),
+    ],
+    ids=["absent", "garbage", "empty"],
+)
+def test_roots_of_authorities_that_cannot_be_read_are_told_and_the_service_does_not_start(
+    environment, tmp_path, roots, words
+):
+    path = tmp_path / "roots.pem"
+    if roots is not None:
+        path.write_bytes(roots)
+    named = {"TSA_URL": "https://tsa.example.fr", "TSA_ROOTS": str(path)}
+
+    assert words in problems(environment, "timestamps", **named)
+    served = subprocess.run(
+        [*PROGRAM, "serve", "--port", str(servers.free_port())], cwd=Path(check.__file__).parents[2],
+        env=environment | {f"MESPIECES_{name}": value for name, value in named.items()},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert served.returncode == 1
+    assert "MESPIECES_TSA_ROOTS" in served.stderr
+    assert words in served.stderr
+    assert "Traceback" not in served.stderr
+
+
 def test_a_key_lost_beside_a_database_is_restored_and_never_made_anew(environment):
     (data(environment) / "keys" / "master.key").unlink()
 

@@ -4,14 +4,17 @@ import dataclasses
 import shutil
 from datetime import timedelta
 
+import authority as authorities
 import make
 import pytest
 
 from mespieces import models
 from mespieces.domain import clockwork, deposits, documents
+from mespieces.gateways.clock import SystemClock
 from mespieces.gateways.storage import FolderStorage
+from mespieces.gateways.timestamps import Authority
 from mespieces.gateways.vault import open_vault
-from mespieces.models import Deposit, Document, JournalCheckpoint, Message
+from mespieces.models import Deposit, Document, JournalCheckpoint, JournalTimestamp, Message
 from mespieces.runtime import Runtime
 from mespieces.worker import EVERY_MINUTE, Worker
 
@@ -46,6 +49,23 @@ def test_a_minute_ends_what_is_past_its_date(worker):
 
     assert deposits.state(Deposit.get_by_id(deposit.id), gateways.clock.now()) == deposits.State.ENDED
     assert list(gateways.vault.names()) == []
+
+
+def test_a_minute_has_the_journal_dated_by_a_third_party(worker, tmp_path):
+    with authorities.serving(authorities.Authority(tmp_path / "tsa")) as tsa:
+        reached = (Authority(tsa.url, (tsa.root,), within=2.0),)
+        runtime = worker._runtime
+        seen = dataclasses.replace(runtime.gateways, authorities=reached, clock=SystemClock())
+        worker._runtime = dataclasses.replace(runtime, gateways=seen)
+        make.office(seen)
+
+        for work in ("anchors", "anchors"):
+            Worker(worker._runtime).do(work)
+
+        token = JournalTimestamp.get()
+        assert tsa.asked == 1
+        assert tsa.accepts(bytes(JournalCheckpoint.get(size=token.size).note), bytes(token.der))
+        assert make.operations()[-1] == "journal.anchored"
 
 
 def test_a_minute_sends_what_waits(worker):

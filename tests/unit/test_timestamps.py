@@ -80,9 +80,24 @@ def test_a_token_of_other_bytes_is_refused(ask, tsa):
 
 def test_a_token_under_another_policy_is_refused(ask, tsa):
     token = ask().der
-    assert timestamp.verify(NOTE, token, [tsa.root], policy="1.2.3.4.1")
-    with pytest.raises(timestamp.TokenRefused, match="Policy"):
-        timestamp.verify(NOTE, token, [tsa.root], policy="1.2.3.4.2")
+    assert timestamp.verify(NOTE, token, [tsa.root], policies=("1.2.3.4.2", "1.2.3.4.1"))
+    with pytest.raises(timestamp.TokenRefused, match=r"politique 1\.2\.3\.4\.1"):
+        timestamp.verify(NOTE, token, [tsa.root], policies=("1.2.3.4.2",))
+    with pytest.raises(TokenRefused, match=r"politique 1\.2\.3\.4\.1"):
+        ask(Authority(tsa.url, (tsa.root,), policies=("1.2.3.4.2",)))
+
+
+@pytest.mark.parametrize("naming", ["sha1", "sha256", "sha384", "sha512"])
+def test_a_token_names_the_certificate_of_its_signature_by_its_hash(tmp_path, naming):
+    """A longer-lived certificate of the same key, name and number cannot take the place of the one that was signed over."""
+    made = authorities.Authority(tmp_path, naming=naming)
+    token, twin = made.reply(made.query(NOTE)), made.twin()
+    stated = timestamp.verify(NOTE, token, [made.root])
+    held, other = (one.public_bytes(timestamp.Encoding.DER) for one in (made.signer, twin))
+    assert (stated.authority, len(held), token.count(held)) == ("Horodatage", len(other), 1)
+
+    with pytest.raises(timestamp.TokenRefused, match="ne nomme pas le certificat"):
+        timestamp.verify(NOTE, token.replace(held, other), [made.root])
 
 
 def test_a_root_that_only_the_token_carries_is_not_trusted(ask, tsa, tmp_path):
@@ -123,10 +138,17 @@ def test_the_drift_is_what_the_bracket_cannot_explain(ask):
 
 
 @pytest.mark.parametrize(
-    "uses", [(), (ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.CODE_SIGNING)], ids=["none", "two"]
+    "flaw",
+    [
+        {"uses": ()},
+        {"uses": (ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.CODE_SIGNING)},
+        {"uses": authorities.STAMPING, "critical": False},
+    ],
+    ids=["none", "two", "not critical"],
 )
-def test_a_certificate_that_serves_something_else_is_refused(tsa, ask, uses):
-    certificate = authorities._sign("x", _KEY, "x", _KEY, uses=uses)
+def test_a_certificate_that_serves_something_else_is_refused(flaw):
+    """OpenSSL's authority does not start with such a certificate: it is shown to the rule alone."""
+    certificate = authorities._sign("x", _KEY, "x", _KEY, **flaw)
     with pytest.raises((timestamp.TokenRefused, timestamp.x509.ExtensionNotFound)):
         timestamp._check_use(certificate)
 
