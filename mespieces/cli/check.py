@@ -65,7 +65,14 @@ def find(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def remark(settings: Settings) -> list[str]:
     """Return what an operator should know though nothing is wrong."""
-    return [*_drift(settings), *_refused(settings), *_reachable(settings), *_account(settings), *_worker(settings)]
+    return [
+        *_drift(settings),
+        *_refused(settings),
+        *_reachable(settings),
+        *_account(settings),
+        *_worker(settings),
+        *_owner(settings),
+    ]
 
 
 def _drift(settings: Settings) -> Iterator[str]:
@@ -122,6 +129,23 @@ def _worker(settings: Settings) -> Iterator[str]:
         yield (
             f"Le travail de fond n’a pas donné signe de vie depuis le {french.instant(seen)} : ni courriel, ni aperçu, "
             "ni suppression. Si le service devrait tourner, relancez « mespieces serve » ou « mespieces worker »."
+        )
+
+
+def _owner(settings: Settings) -> Iterator[str]:
+    """Tell that the service could drop the triggers that keep its journal, on a server where another role can own it."""
+    if console.sqlite_file(settings):
+        return
+    owns = "SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = to_regclass('journal_record')"
+    try:
+        with _reading(settings):
+            found = models.database.execute_sql(owns).fetchone()
+    except (Refusal, pw.DatabaseError):  # said by the check of the database
+        return
+    if found and found[0]:
+        yield (
+            "Le compte PostgreSQL du service est propriétaire du journal : qui s’en emparerait pourrait en retirer les "
+            "protections. Donnez les tables à un autre compte (docs/postgresql.md)."
         )
 
 

@@ -72,11 +72,13 @@ def prepare(settings: config.Settings) -> None:
     """Make what is missing of the keys and the tables. Raises `KeyLost`, `KeyUnwritable`, `DatabaseUnreachable`."""
     database = console.connect(settings)
     with console.connected(database):
-        begun = database.table_exists(models.JournalLog._meta.table_name)  # noqa: SLF001 — peewee's public name for it
+        made = database.table_exists(models.JournalLog._meta.table_name)  # noqa: SLF001 — peewee's public name for it
+        # Tables made beforehand, by the role that owns them, need no key yet.
+        begun = made and (models.JournalLog.select().exists() or models.Fact.select().exists())
         for path in (settings.master_key_file, settings.secret_key_file, settings.journal_key_file):
             _make_key(path, begun=begun)
         applied = migrations.apply(database)
-    click.echo("Base de données créée." if not begun else "Tables mises à jour." if applied else "Tables à jour.")
+    click.echo("Base de données créée." if not made else "Tables mises à jour." if applied else "Tables à jour.")
 
 
 def _make_key(path: Path, *, begun: bool) -> None:

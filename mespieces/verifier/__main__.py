@@ -53,7 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--tsa-root", type=Path, metavar="PEM", help="racine de l’autorité d’horodatage")
     parser.add_argument(
-        "--since", type=Path, action="append", default=[], metavar="NOTE", help="point de contrôle gardé"
+        "--since",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="NOTE",
+        help="point de contrôle gardé, ou journal, nombre et racine recopiés d’un papier (plusieurs fois)",
     )
     parser.add_argument(
         "--receipt",
@@ -69,8 +74,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _kept(path: Path, vkeys: Sequence[str]) -> note.Checkpoint:
-    """Read a checkpoint the auditor kept; with a key at hand, its signature must be right too."""
+    """Read a checkpoint the auditor kept; with a key at hand, its signature must be right too.
+
+    What was copied from paper bears none: three lines, the journal, the size and the root in hexadecimal.
+    """
     data = path.read_bytes()
+    copied = note.parse_copied(data)
+    if copied:
+        return copied
     keys = [note.parse_vkey(text) for text in vkeys]
     return note.read_checkpoint(data, keys) if keys else note.parse_checkpoint(note.split(data)[0])
 

@@ -144,6 +144,17 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(origin, int(size), root)
 
 
+def parse_copied(data: bytes) -> Checkpoint | None:
+    """Return the checkpoint that a person copied from paper: journal, size and hexadecimal root, one a line; or None."""
+    lines = data.decode("utf-8", "replace").strip().split("\n")
+    if len(lines) != 3:
+        return None
+    log, size, root = ("".join(line.split()) for line in lines)
+    if not log or not re.fullmatch("[1-9][0-9]{0,17}", size) or not re.fullmatch("[0-9a-fA-F]{64}", root):
+        return None
+    return Checkpoint(log, int(size), bytes.fromhex(root))
+
+
 def sign_checkpoint(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> bytes:
     """Return the note of `checkpoint`, signed under its origin. Raises `CheckpointRefused`, `NoteRefused`."""
     return sign(format_checkpoint(checkpoint), checkpoint.origin, key)

@@ -149,6 +149,23 @@ def test_tokens_alone_date_and_do_not_name(run, journal, tsa, tmp_path):
     assert "couverts par vos ancres : 5" in told
 
 
+def test_what_was_copied_from_a_paper_is_an_anchor(run, journal, tmp_path):
+    """Sheets, mails and attestations print the journal, the size and the root; papers group the digits."""
+    place, kept = maker.save(journal.files(), tmp_path / "export"), tmp_path / "paper.txt"
+    root = note.parse_checkpoint(note.split(journal.notes[5])[0]).root.hex()
+    grouped = " ".join(root[at : at + 8] for at in range(0, 64, 8))
+
+    kept.write_text(f"{journal.log}\n5\n{grouped}\n")
+    assert run(place, "--since", kept)[0] == INTACT
+    assert run(place, "--since", kept, "--vkey", journal.vkey)[0] == INTACT
+    kept.write_text(f"{journal.log}\n5\n{grouped[::-1]}\n")
+    status, told = run(place, "--since", kept)
+    assert (status, "CHECKPOINT_MISMATCH 4 :" in told) == (TAMPERED, True)
+    for wrong in (f"{journal.log}\n5\n{grouped[:-1]}\n", f"{journal.log}\n0\n{grouped}\n", ""):
+        kept.write_text(wrong)
+        assert run(place, "--since", kept)[0] == UNCHECKED
+
+
 # Receipts
 
 
