@@ -184,10 +184,11 @@ def _set_error_pages(app: Flask) -> None:
     @app.errorhandler(current.NotIdentified)
     def lead_in(_error: current.NotIdentified) -> BaseResponse:
         office_asked = request.blueprint == "office"
-        response: Response = redirect(url_for("office.sign_in" if office_asked else "public.home"), 303)  # type: ignore[assignment]
+        response = _lead(url_for("office.sign_in" if office_asked else "public.home"))
         cookie = current.OFFICE if office_asked else current.ACCESS
         # An image or a script would be led to a page nobody sees, and the words with it.
-        if cookie in request.cookies and request.headers.get("Sec-Fetch-Dest", "document") == "document":
+        seen = htmx.Headers(request.headers) or request.headers.get("Sec-Fetch-Dest", "document") == "document"
+        if cookie in request.cookies and seen:
             flash(refusals.SESSION_OVER, "warn")
             current.take(response, cookie)
         return response
@@ -223,10 +224,17 @@ def _set_error_pages(app: Flask) -> None:
         return response
 
 
+def _lead(page: str) -> Response:
+    """Lead the browser to another page; htmx is told so, for it would put that page inside the one shown."""
+    if htmx.Headers(request.headers):
+        return htmx.vary(Response(headers={"HX-Redirect": page}, mimetype="text/plain"))
+    return redirect(page, 303)  # type: ignore[return-value]
+
+
 def _prove_first(page: str) -> BaseResponse:
     """Ask for a proof, the form that needs it waiting in the page; a forged one is not kept for the member to send."""
     if request.method != "POST" or htmx.Headers(request.headers):
-        return redirect(url_for("office.prove", vers=page), 303)
+        return _lead(url_for("office.prove", vers=page))
     try:
         csrf.protect()
     except CSRFError:

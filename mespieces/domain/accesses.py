@@ -59,20 +59,36 @@ def issue(
     member: Member | None = None,
     motive: str = "",
 ) -> tuple[Access, str]:
-    """Draw a new secret for the recipient and return it, the only time it is known; the old one stops at once.
+    """Draw a new secret for the recipient and return it, the only time it is known. Raises as `put`."""
+    secret = codes.draw_secret()
+    return put(gateways, recipient, passwords.stretch(secret), by=by, member=member, motive=motive), secret
 
-    Its sessions and sign-ins in progress end with it. Raises `MotiveNeeded` after the first identification, `NotFiled`,
+
+def put(
+    gateways: Gateways,
+    recipient: Recipient,
+    stretched: str,
+    *,
+    by: journal.Author,
+    member: Member | None = None,
+    motive: str = "",
+    last: str | None = None,
+) -> Access:
+    """Give the recipient's access its new secret, stretched beforehand; the old one stops at once.
+
+    Its sessions and sign-ins in progress end with it. `last` is what `last_printed` said when the member was shown
+    what would be printed. Raises `MotiveNeeded` after the first identification, `SheetsPrintedMeanwhile`, `NotFiled`,
     `AlreadyWithdrawn`.
     """
     motive = text.line(motive, "motive", needed=False)
-    secret = codes.draw_secret()
-    stretched = passwords.stretch(secret)
     with models.write():
         now = gateways.clock.now()
         _printable(recipient.deposit_id, now)
         access = models.locked(Access.select().where(Access.recipient == recipient)).get()
         if access.first_identified_at and not motive:
             raise MotiveNeeded
+        if last is not None and last_printed([access]) != last:
+            raise SheetsPrintedMeanwhile
         _replace(access, stretched, now, member)
         journal.append(
             gateways,
@@ -81,7 +97,7 @@ def issue(
             recipient=recipient,
             detail={"again": access.issued_at is not None, **({"motive": motive} if motive else {})},
         )
-    return access, secret
+    return access
 
 
 def unused(deposit: Deposit) -> list[Access]:

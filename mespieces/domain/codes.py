@@ -18,6 +18,7 @@ RECOVERY_LENGTH = 12  # 11 random characters: 55 bits
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
 _READ_AS = str.maketrans({"O": "0", "I": "1", "L": "1"})
 _POINTS = frozenset("_.·•⁃⁓⁻₋−")  # what stands for a dash and is none to Unicode
+_BETWEEN = r"[\s.\-\u2010-\u2015\u00b7]?"
 _BOUNDARIES = re.compile(r"[:;,=|/()\[\]«»“”\"\t\r\n]")
 
 
@@ -40,6 +41,13 @@ class RecoveryMistyped(Invalid):
 
     field = "recovery"
     message = "Il y a une faute de frappe dans ce code de secours : vérifiez les trois groupes de quatre caractères."
+
+
+class CodeIncomplete(Invalid):
+    """Not as many digits as the code has: nothing was compared, nothing is counted."""
+
+    field = "code"
+    message = "Le code comporte {digits} chiffres : recopiez-le en entier."
 
 
 def check_character(payload: str) -> str:
@@ -99,6 +107,20 @@ def read_recovery(typed: str) -> str:
     if meant is None:
         raise RecoveryMistyped
     return meant
+
+
+def read_digits(typed: str, digits: int) -> str:
+    """Return the one-time code of `digits` digits that `typed` is, or the only one in it. Raises `CodeIncomplete`.
+
+    Groups and digits of any script are read (« 1234 5678, valable 10 minutes »); nothing is cut out of a longer number.
+    """
+    plain = "".join(str(unicodedata.decimal(character, character)) for character in typed)
+    visible = "".join(character for character in plain if unicodedata.category(character) != "Cf")
+    numbers = {re.sub(r"[^0-9]", "", found) for found in re.findall(rf"[0-9](?:{_BETWEEN}[0-9])*", visible)}
+    found = [number for number in numbers if len(number) == digits]
+    if len(found) != 1:
+        raise CodeIncomplete(digits=digits)
+    return found[0]
 
 
 def show(code: str | None) -> str:

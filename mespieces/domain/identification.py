@@ -18,7 +18,6 @@ from mespieces.domain import (
     passwords,
     sessions,
     sign_ins,
-    text,
     throttle,
     ways,
 )
@@ -54,6 +53,13 @@ class CodeWrong(Invalid):
 
     field = "code"
     message = "Ce code n’est pas le bon, ou il a expiré : vérifiez chaque chiffre. Essais restants : {left}."
+
+
+class CodeNotAwaited(Invalid):
+    """No code was given yet that this one could be: nothing is counted."""
+
+    field = "code"
+    message = "Aucun code n’a encore été donné : demandez-en un, ou appelez l’étude au numéro figurant sur l’acte."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +101,18 @@ def confirm(
     4. A right code binds the way, closes the sign-in and starts the session; the browser's `former` one ends.
     5. After 100 wrong codes of an application in a row, the sign-in ends: the next one needs the office's code, once.
 
-    Raises `SignInOver`.
+    What cannot be a code, or comes before any was given, is no attempt. Raises `SignInOver`, `CodeIncomplete`,
+    `CodeNotAwaited`.
     """
     sign_in = sign_ins.find(gateways, token)
-    digits = "".join(character for character in text.storable(typed) if character.isdigit() and character.isascii())
     with models.write():
         row = sign_ins.locked(gateways, sign_in)  # (1)
         sign_in = sign_ins.find(gateways, token)
         if sign_ins.overtaken(gateways, sign_in):
             raise sign_ins.SignInOver
+        if not one_time_codes.awaited(row):
+            raise CodeNotAwaited
+        digits = codes.read_digits(typed, one_time_codes.DIGITS[row.way])
         now = gateways.clock.now()
         daily = throttle.key("code", str(sign_in.access_id))
         if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:  # (2)
@@ -115,7 +124,7 @@ def confirm(
         left = 0 if row.way == "app" and sign_ins.app_exhausted(row) else max(0, CODE_TRIES - row.tries - 1)  # (5)
         SignIn.update(tries=row.tries + 1, closed_at=None if left else now).where(SignIn.id == row.id).execute()
         failures = throttle.fail(daily, now)
-        _tell_office(gateways, sign_in.access, failures)
+        _tell_office(gateways, sign_in.access, now)
         journal.append(
             gateways,
             "recipient.refused",
@@ -183,7 +192,7 @@ def _refuse(gateways: Gateways, access: Access | None, pair: str, whole: str, tr
             throttle.delay(whole, now + throttle.LONGEST_DELAY)
         if access is not None:
             total = throttle.fail(throttle.key("access", str(access.id)), now)
-            _tell_office(gateways, access, total)
+            _tell_office(gateways, access, now)
             journal.append(
                 gateways,
                 "recipient.refused",
@@ -193,12 +202,11 @@ def _refuse(gateways: Gateways, access: Access | None, pair: str, whole: str, tr
             )
         else:
             _remember_unknown(gateways, throttle.fail(throttle.key("unknown"), now, throttle.HOUR), trace)
+        left = max(throttle.waits(pair, now), throttle.waits(whole, now))  # this failure lengthened it
     if not waiting:
         return Wrong()
-    minutes = -(-waiting // 60)
-    return Delayed(
-        retry_after=waiting, wait=f"{waiting} seconde{'s' * (waiting > 1)}" if waiting < 60 else f"{minutes} min"
-    )
+    minutes = -(-left // 60)
+    return Delayed(retry_after=left, wait=f"{left} seconde{'s' * (left > 1)}" if left < 60 else f"{minutes} min")
 
 
 def _remember_unknown(gateways: Gateways, failures: int, trace: journal.Trace) -> None:
@@ -211,8 +219,9 @@ def _remember_unknown(gateways: Gateways, failures: int, trace: journal.Trace) -
         journal.rehearse(gateways, "recipient.refused", author=nobody, detail=detail | {"failures": failures})
 
 
-def _tell_office(gateways: Gateways, access: Access, failures: int) -> None:
-    if failures == TOLD_AT:
+def _tell_office(gateways: Gateways, access: Access, now: datetime) -> None:
+    """Count what failed for an access within a day, secrets and codes together, and tell the office at the tenth."""
+    if throttle.fail(throttle.key("failing", str(access.id)), now) == TOLD_AT:
         deposit = access.recipient.deposit
         outbox.queue(gateways, "failures", office=deposit.office, recipient=access.recipient)
 

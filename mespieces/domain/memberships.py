@@ -55,7 +55,7 @@ def end(gateways: Gateways, member: Member, *, by: Member, trace: journal.Trace)
         row = _locked(member)
         _check_not_last(row)
         now = gateways.clock.now()
-        Member.update(left_at=now, password_hash=None, totp_key=None, totp_enrolled_at=None).where(
+        Member.update(left_at=now, email="", password_hash=None, totp_key=None, totp_enrolled_at=None).where(
             Member.id == row.id
         ).execute()
         members.shut_out(row, now)

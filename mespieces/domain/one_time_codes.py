@@ -143,6 +143,11 @@ def code(gateways: Gateways, sign_in: SignIn) -> str:
     return totp.at(secret, sign_in.code_step, digits=DIGITS[sign_in.way])
 
 
+def awaited(row: SignIn) -> bool:
+    """Tell whether a sign-in has a code to be compared with: an application has one at any time, others once given."""
+    return row.way == "app" or (row.way in DIGITS and row.code_step is not None)
+
+
 def matches(gateways: Gateways, row: SignIn, digits: str, now: datetime) -> bool:
     """Tell whether `digits` is the code awaited by a locked sign-in, inside the caller's transaction."""
     if row.way == "app":

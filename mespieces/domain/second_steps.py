@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mespieces.domain import recovery_codes, text, throttle, totp
+from mespieces.domain import codes, recovery_codes, text, throttle, totp
 from mespieces.errors import Invalid
 from mespieces.gateways import Gateways
 from mespieces.models import Member, RecoveryCode
 
 TRIES = 5
+DIGITS = 6
 
 
 class CodeWrong(Invalid):
@@ -36,11 +37,13 @@ class Typed:
 
 
 def read(member: Member, code: str, recovery: str) -> Typed:
-    """Return what was typed, ready to be compared; outside any transaction, for it stretches. Raises `RecoveryMistyped`."""
+    """Return what was typed, ready to be compared; outside any transaction, for it stretches.
+
+    Raises `RecoveryMistyped`, `CodeIncomplete`: what cannot be a code is no attempt.
+    """
     if recovery.strip():
         return Typed("", recovery=True, found=recovery_codes.find(member, text.storable(recovery)))
-    digits = "".join(character for character in text.storable(code) if character.isdigit() and character.isascii())
-    return Typed(digits, recovery=False, found=None)
+    return Typed(codes.read_digits(code, DIGITS), recovery=False, found=None)
 
 
 def exhausted(member: Member, now: datetime) -> int:

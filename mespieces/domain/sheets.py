@@ -6,15 +6,22 @@ from mespieces.models import Access, Deposit, Member, Recipient
 
 
 def issue(
-    gateways: Gateways, recipient: Recipient, *, by: journal.Author, member: Member | None, motive: str = ""
+    gateways: Gateways,
+    recipient: Recipient,
+    *,
+    by: journal.Author,
+    member: Member | None,
+    motive: str = "",
+    last: str | None = None,
 ) -> bytes:
     """Draw a new secret and return the sheet that carries it, a PDF; the former secret stops at once.
 
-    Raises as `accesses.issue`.
+    The sheet is typeset first: a secret that stands on no paper never replaces one that does. Raises as `accesses.put`.
     """
-    access, secret = accesses.issue(gateways, recipient, by=by, member=member, motive=motive)
-    deposit = recipient.deposit
-    return pdf.access_sheet(_facts(gateways, deposit, recipient, access, secret, _shared(deposit)))
+    deposit, secret = recipient.deposit, codes.draw_secret()
+    sheet = pdf.access_sheet(_facts(gateways, deposit, recipient, accesses.of(recipient), secret, _shared(deposit)))
+    accesses.put(gateways, recipient, passwords.stretch(secret), by=by, member=member, motive=motive, last=last)
+    return sheet
 
 
 def issue_all(gateways: Gateways, deposit: Deposit, last: str, *, by: journal.Author, member: Member | None) -> bytes:

@@ -7,8 +7,10 @@ import hashlib
 import ipaddress
 import math
 from datetime import datetime, timedelta
+from typing import Any
 
-from mespieces import models
+import peewee as pw
+
 from mespieces.models import Throttle
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -44,15 +46,17 @@ def waits(name: str, now: datetime) -> int:
 
 def fail(name: str, now: datetime, window: timedelta = DAY) -> int:
     """Count one failure of `name` in its present window and return the count."""
-    row = models.locked(Throttle.select().where(Throttle.key == name)).first()
-    if row is None or now - row.since >= window:
-        Throttle.insert(key=name, failures=1, since=now, until=None).on_conflict(
-            conflict_target=[Throttle.key],
-            update={Throttle.failures: 1, Throttle.since: now, Throttle.until: None},
-        ).execute()
-        return 1
-    Throttle.update(failures=Throttle.failures + 1).where(Throttle.key == name).execute()
-    return int(row.failures) + 1
+    over = Throttle.since <= now - window
+    # One statement: two first failures at once on two machines count as two.
+    Throttle.insert(key=name, failures=1, since=now, until=None).on_conflict(
+        conflict_target=[Throttle.key],
+        update={
+            Throttle.failures: pw.Case(None, [(over, 1)], Throttle.failures + 1),
+            Throttle.until: pw.Case(None, [(over, None)], Throttle.until),
+            Throttle.since: pw.Case(None, [(over, _instant(now))], Throttle.since),
+        },
+    ).execute()
+    return int(Throttle.get(Throttle.key == name).failures)
 
 
 def delay(name: str, until: datetime) -> None:
@@ -93,3 +97,7 @@ def counts(names: list[str], now: datetime, window: timedelta) -> dict[str, int]
 def sweep(now: datetime) -> None:
     """Drop the counters whose every window is over."""
     Throttle.delete().where(Throttle.since < now - 2 * DAY).execute()
+
+
+def _instant(now: datetime) -> Any:
+    return pw.Value(Throttle.since.db_value(now), converter=False)

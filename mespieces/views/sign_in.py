@@ -26,6 +26,8 @@ def channel() -> BaseResponse | str:
 @bp.post("/canal")
 def choose() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
     """Remember the way chosen and have the code sent where it is sent."""
+    if not ways.open_to(current.gateways(), _sign_in()):  # bound meanwhile, or a page of before
+        return redirect(url_for(".code"), 303)
     way, email = request.form.get("channel", ""), request.form.get("email", "")
     try:
         ways.choose(current.gateways(), _token(), way, email)
@@ -57,9 +59,14 @@ def confirm() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]
     sign_in = _sign_in()
     if sign_ins.way_bound(current.gateways(), sign_in) == "act":
         return _act_alone()
-    found = identification.confirm(
-        current.gateways(), _token(), request.form.get("code", ""), current.trace(), former=_former()
-    )
+    if not sign_in.way:
+        return redirect(url_for(".channel"), 303)
+    try:
+        found = identification.confirm(
+            current.gateways(), _token(), request.form.get("code", ""), current.trace(), former=_former()
+        )
+    except Invalid as error:
+        return _code(sign_in, error=str(error)), 422
     if isinstance(found, one_time_codes.CodesExhausted):
         raise found
     if isinstance(found, identification.CodeWrong):

@@ -5,9 +5,14 @@ from datetime import timedelta
 import make
 import pytest
 
-from mespieces.domain import identification, one_time_codes, sessions, sign_ins
+from mespieces.domain import codes, identification, one_time_codes, sessions, sign_ins
 from mespieces.domain.identification import CodeWrong
 from mespieces.models import CodeKey, Recipient
+
+
+def wrong(code):
+    """Another code of the same length."""
+    return code[:-1] + str((int(code[-1]) + 1) % 10)
 
 
 class Phone:
@@ -29,6 +34,12 @@ class Phone:
     def way(self, token):
         return sign_ins.find(self.gateways, token).way
 
+    def wrong(self):
+        now = self.gateways.clock.now()
+        return next(
+            code for code in ("000000", "111111", "222222") if not self.app.verify(code, for_time=now, valid_window=1)
+        )
+
     def enter(self, token, code=None):
         code = self.app.at(self.gateways.clock.now()) if code is None else code
         return identification.confirm(self.gateways, token, code, make.TRACE)
@@ -48,7 +59,7 @@ def fail(phone, times):
             left = 0
         if not left:
             token = phone.begin()
-        answer = phone.enter(token, "x")
+        answer = phone.enter(token, phone.wrong())
         left = answer.details["left"]
     phone.gateways.clock.advance(timedelta(days=1))
     return token, answer
@@ -61,8 +72,9 @@ def test_after_a_hundred_wrong_codes_in_a_row_the_office_tells_one_once(gateways
 
     token = phone.begin()
     assert (early != token, phone.way(token)) == (True, "office")
-    assert isinstance(phone.enter(token), CodeWrong)  # the application's own code no longer serves
     code = make.awaited(gateways, token)
+    with pytest.raises(codes.CodeIncomplete):  # the application's own code no longer serves
+        phone.enter(token)
     session = sessions.of_recipient(gateways, phone.enter(token, code))
 
     assert session.way == "act+office"
@@ -85,7 +97,7 @@ def test_a_right_code_before_the_hundredth_counts_from_zero_again(phone):
 def test_the_hundredth_wrong_code_ends_the_sign_ins_that_await_the_application(gateways, phone):
     fail(phone, 96)
     waiting, other = phone.begin(), phone.begin()
-    left = [phone.enter(waiting, "x").details["left"] for _ in range(4)]
+    left = [phone.enter(waiting, phone.wrong()).details["left"] for _ in range(4)]
 
     assert left == [4, 3, 2, 0]
     for token in (waiting, other):
@@ -94,9 +106,9 @@ def test_the_hundredth_wrong_code_ends_the_sign_ins_that_await_the_application(g
 
 
 def test_wrong_codes_of_another_way_say_nothing_of_the_application(gateways):
-    token, _ = make.waiting(gateways, make.first(make.filed(gateways, blanks=1)), "office")
+    token, code = make.waiting(gateways, make.first(make.filed(gateways, blanks=1)), "office")
     for _ in range(3):
-        assert isinstance(identification.confirm(gateways, token, "x", make.TRACE), CodeWrong)
+        assert isinstance(identification.confirm(gateways, token, wrong(code), make.TRACE), CodeWrong)
 
     assert [key.failures for key in CodeKey.select()] == [0]
     assert one_time_codes.DIGITS["office"] == 8
@@ -111,7 +123,8 @@ def test_the_failures_of_the_day_are_counted_for_each_recipient(gateways):
     for _ in range(2):
         identification.begin(gateways, access.reference, make.issued(gateways, roux)[1], make.TRACE)
     token = identification.begin(gateways, access.reference, secret, make.TRACE).token
-    identification.confirm(gateways, token, "x", make.TRACE)
+    make.ways.choose(gateways, token, "office", "")
+    identification.confirm(gateways, token, wrong(make.awaited(gateways, token)), make.TRACE)
     assert identification.failures_today(gateways, deposit) == {payet.id: 3}
 
     gateways.clock.advance(timedelta(days=1))

@@ -1,5 +1,6 @@
 """Identification of recipients: the act's secret, then a code; and what failures cost (art. 3)."""
 
+import contextlib
 import logging
 import re
 from datetime import timedelta
@@ -18,15 +19,15 @@ from mespieces.domain import (
     outbox,
     sessions,
     sign_ins,
+    text,
     throttle,
     ways,
 )
 from mespieces.domain.identification import CodeWrong, Delayed, Wrong
 from mespieces.domain.one_time_codes import CodesExhausted, TooManyAsked
-from mespieces.models import Access, CodeKey, Deposit, Message, Recipient, Session, SignIn
+from mespieces.models import Access, CodeKey, Deposit, Message, Recipient, Session, SignIn, Throttle
 
 ELSEWHERE = journal.Trace("203.0.113.9", "Autre")
-WRONG = "00000000"
 
 
 @pytest.fixture
@@ -119,9 +120,9 @@ def test_a_mistyped_address_can_be_corrected_until_a_first_code_is_right(gateway
     ways.choose(gateways, token, "email", "payet@example.fr")
     assert Recipient.get_by_id(recipient.id).way == ""
 
-    assert isinstance(identification.confirm(gateways, token, first, make.TRACE), CodeWrong)
     second = make.awaited(gateways, token)
     assert second != first
+    assert isinstance(identification.confirm(gateways, token, first, make.TRACE), CodeWrong)
     assert isinstance(identification.confirm(gateways, token, second, make.TRACE), str)
     assert Recipient.get_by_id(recipient.id).email == "payet@example.fr"
 
@@ -154,6 +155,8 @@ def test_a_code_serves_once(gateways, recipient, way):
     with pytest.raises(sign_ins.SignInOver):
         identification.confirm(gateways, token, code, make.TRACE)
     again = make.begun(gateways, recipient, "Perdu").token
+    if way != "app":
+        make.awaited(gateways, again)
     assert isinstance(identification.confirm(gateways, again, code, make.TRACE), CodeWrong)
     assert Session.select().count() == 1
 
@@ -224,6 +227,28 @@ def test_a_code_can_be_typed_with_spaces_and_the_wrong_one_is_counted(gateways, 
     assert make.count("recipient.refused") == 1
 
 
+@pytest.mark.parametrize("typed", ["", "x", "1234567", "123456789", "2026-11-24 12:30", "12345678 ou 87654321", "\x00"])
+@pytest.mark.parametrize("way", ["app", "email", "office"])
+def test_what_cannot_be_a_code_is_told_and_costs_nothing(gateways, recipient, way, typed):
+    token, code = make.waiting(gateways, recipient, way)
+    before = make.everything()
+
+    with pytest.raises(codes.CodeIncomplete, match="6 chiffres" if way == "app" else "8 chiffres"):
+        identification.confirm(gateways, token, typed, make.TRACE)
+    assert make.everything() == before
+    assert isinstance(identification.confirm(gateways, token, code, make.TRACE), str)
+
+
+def test_a_code_before_any_was_given_costs_nothing(gateways, recipient):
+    token = make.begun(gateways, recipient).token
+    ways.choose(gateways, token, "office", "")
+    before = make.everything()
+
+    with pytest.raises(identification.CodeNotAwaited):
+        identification.confirm(gateways, token, "12345678", make.TRACE)
+    assert make.everything() == before
+
+
 @pytest.mark.parametrize("way", ["email", "office"])
 def test_a_code_is_over_after_ten_minutes(gateways, recipient, way):
     token, code = make.waiting(gateways, recipient, way)
@@ -266,8 +291,9 @@ def test_choosing_another_way_keeps_the_counts(gateways, recipient):
     token, code = make.waiting(gateways, recipient, "email")
     identification.confirm(gateways, token, wrong(code), make.TRACE)
     ways.choose(gateways, token, "office", "")
+    told = make.awaited(gateways, token)
 
-    assert identification.confirm(gateways, token, WRONG, make.TRACE).details["left"] == 3
+    assert identification.confirm(gateways, token, wrong(told), make.TRACE).details["left"] == 3
 
 
 def test_a_code_on_its_way_is_not_sent_twice_and_five_are_enough(gateways, recipient):
@@ -289,8 +315,9 @@ def test_twenty_five_wrong_codes_a_day_are_enough_however_often_one_begins(gatew
     for _ in range(5):
         token = begin(gateways, access, secret).token
         ways.choose(gateways, token, "office", "")
+        told = make.awaited(gateways, token)
         for _ in range(5):
-            assert isinstance(identification.confirm(gateways, token, WRONG, make.TRACE), CodeWrong)
+            assert isinstance(identification.confirm(gateways, token, wrong(told), make.TRACE), CodeWrong)
     token = begin(gateways, access, secret).token
     ways.choose(gateways, token, "office", "")
     code = make.awaited(gateways, token)
@@ -346,7 +373,7 @@ def test_the_office_tells_a_code_only_to_who_waits_for_it_and_says_why(gateways,
         tell()
     token = make.begun(gateways, recipient).token
     ways.choose(gateways, token, "office", "")
-    with pytest.raises(identification.text.Needed):
+    with pytest.raises(text.Needed):
         tell("  ")
     code = tell()
 
@@ -457,7 +484,7 @@ def test_the_right_secret_passes_while_wrong_ones_wait(gateways, recipient):
         answer = begin(gateways, access, codes.draw_secret())
 
     assert isinstance(answer, Delayed)
-    assert 0 < answer.retry_after <= 3
+    assert answer.retry_after == 4  # what the fifth costs, not what the fourth did
     assert isinstance(begin(gateways, access, secret), identification.Begun)
     assert isinstance(begin(gateways, access, codes.draw_secret()), Wrong)  # counting began again
 
@@ -514,7 +541,8 @@ def test_what_strangers_type_is_stored_nowhere(gateways, recipient):
     token, code = make.waiting(gateways, recipient, "email")
     identification.begin(gateways, unknown, other, make.TRACE)
     identification.begin(gateways, access.reference, other, make.TRACE)
-    identification.confirm(gateways, token, f"{secret} 4711", make.TRACE)
+    with contextlib.suppress(codes.CodeIncomplete):
+        identification.confirm(gateways, token, f"{secret} 4711", make.TRACE)
     identification.confirm(gateways, token, code, make.TRACE)
 
     kept = make.everything()
@@ -533,6 +561,32 @@ def test_the_office_is_told_at_ten_failures_once(gateways, deposit, recipient):
     assert (message.office_id, message.recipient_id) == (deposit.office_id, recipient.id)
     assert make.count("recipient.refused") == 12
     assert outbox.waiting() == 1
+
+
+def test_the_office_is_told_at_ten_failures_of_secrets_and_codes_together(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    for attempt in range(6):
+        begin(gateways, access, codes.draw_secret(), journal.Trace(f"198.51.{attempt}.1"))
+    token = begin(gateways, access, secret).token
+    ways.choose(gateways, token, "office", "")
+    code = make.awaited(gateways, token)
+    for _ in range(3):
+        identification.confirm(gateways, token, wrong(code), make.TRACE)
+    assert Message.select().where(Message.kind == "failures").count() == 0
+
+    identification.confirm(gateways, token, wrong(code), make.TRACE)
+    assert Message.select().where(Message.kind == "failures").count() == 1
+
+
+def test_failures_at_the_same_instant_all_count(gateways):
+    name = throttle.key("secret", "W08N0B87")
+
+    def fail():
+        with identification.models.write():
+            throttle.fail(name, make.NOW)
+
+    make.threads(6, fail)
+    assert Throttle.get(Throttle.key == name).failures == 6
 
 
 # The end

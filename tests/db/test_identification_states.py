@@ -196,7 +196,7 @@ class Recipients(Machine):
         pair.until = self.now + waiting_after(failures)
         if whole.fail(self.now) >= 100:
             whole.until = self.now + timedelta(minutes=15)
-        return waiting
+        return waiting and max(pair.waits(self.now), whole.waits(self.now))  # told with what this one added
 
     @rule(address=ANYWHERE)
     def a_hundred_wrong_secrets_of_a_network_are_enough_for_an_hour(self, address):
@@ -349,7 +349,10 @@ class Recipients(Machine):
         }.get(kind, [])
         if former:
             return former[pick % len(former)]
-        return next(code for code in ("00000000", "11111111", "22222222", "33333333") if code not in right)
+        return next(code for code in (digit * self.digits(attempt) for digit in "0123") if code not in right)
+
+    def digits(self, attempt):
+        return 6 if attempt.way == "app" else 8
 
     @rule(
         target=visits,
@@ -423,6 +426,10 @@ class Recipients(Machine):
             with pytest.raises(sign_ins.SignInOver):
                 confirm()
             return multiple()
+        if attempt.way != "app" and not attempt.code:
+            return self.expect_nothing_spent(confirm, identification.CodeNotAwaited)
+        if len(code) != self.digits(attempt):
+            return self.expect_nothing_spent(confirm, codes.CodeIncomplete)
         right, exhausted = self.right_codes(attempt), self.day.now_at(self.now) >= 25
         found = confirm()
         if exhausted:
@@ -433,6 +440,13 @@ class Recipients(Machine):
             return self.expect_identified(attempt, code, right[code], found)
         assert isinstance(found, identification.CodeWrong), (kind, found)
         self.expect_wrong_code(attempt, found)
+        return multiple()
+
+    def expect_nothing_spent(self, confirm, refusal):
+        before = self.kept()
+        with pytest.raises(refusal):
+            confirm()
+        assert self.kept() == before
         return multiple()
 
     def expect_identified(self, attempt, code, step, token):
@@ -589,7 +603,9 @@ class Members(Machine):
     def a_code_is_typed(self, attempt, shift, wrong):
         key = attempt.key or self.key
         step = int(self.now.timestamp()) // 30 + shift
-        code = "x" if wrong else pyotp.TOTP(key).generate_otp(step)
+        near = {pyotp.TOTP(key).generate_otp(int(self.now.timestamp()) // 30 + one) for one in (-1, 0, 1)}
+        other = next(code for code in ("000000", "111111", "222222", "333333") if code not in near)
+        code = other if wrong else pyotp.TOTP(key).generate_otp(step)
 
         def confirm():
             return members.confirm(self.gateways, attempt.token, code, make.TRACE)

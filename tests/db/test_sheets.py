@@ -125,3 +125,28 @@ def test_a_batch_that_cannot_be_journaled_is_not_given(gateways, deposit, monkey
         printed(gateways, deposit)
 
     assert {access.secret_hash for access in accesses.unused(deposit)} == {None}
+
+
+def test_one_sheet_clicked_twice_is_printed_once(gateways, deposit):
+    someone = make.first(deposit)
+    last = accesses.last_printed([accesses.of(someone)])
+    made = sheets.issue(gateways, someone, by=journal.OPERATOR, member=None, last=last)
+
+    with pytest.raises(accesses.SheetsPrintedMeanwhile):
+        sheets.issue(gateways, someone, by=journal.OPERATOR, member=None, last=last)
+
+    [pair], _ = read(made)
+    assert isinstance(identification.begin(gateways, *pair, make.TRACE), identification.Begun)
+
+
+def test_a_sheet_that_cannot_be_typeset_leaves_the_former_one_good(gateways, deposit, monkeypatch):
+    someone = make.first(deposit)
+    access, secret = make.issued(gateways, someone)
+
+    def fail(_facts):
+        raise pdf.NotComposed
+
+    monkeypatch.setattr(pdf, "access_sheet", fail)
+    with pytest.raises(pdf.NotComposed):
+        sheets.issue(gateways, someone, by=journal.OPERATOR, member=None)
+    assert isinstance(identification.begin(gateways, access.reference, secret, make.TRACE), identification.Begun)

@@ -131,3 +131,33 @@ def test_codes_are_drawn_well_formed_and_never_twice():
     assert {codes.read_reference(code) for code in references} == references
     assert set("".join(secrets)) == set(codes.ALPHABET)
     assert all(re.fullmatch(r"[0-9A-Z]{5}(-[0-9A-Z]{5}){3}", codes.show(code)) for code in secrets)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "12345678", " 1234 5678 ", "1234-5678", "1234\u00a05678", "1\u20092\u20093\u20094 5678", "1234.5678", "１２３４５６７８",
+        "١٢٣٤٥٦٧٨", "Votre code : 1234 5678, valable 10 minutes", "\u200e1234\u200b5678\u202c",
+    ],
+)  # fmt: skip
+def test_a_one_time_code_is_read_as_phones_and_people_write_it(typed):
+    assert codes.read_digits(typed, 8) == "12345678"
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "1234567", "123456789", "12345678 87654321", "1234 5678 9", "abcdefgh", "²²²²²²²²"]
+)
+def test_a_one_time_code_is_never_cut_out_nor_chosen(typed):
+    with pytest.raises(codes.CodeIncomplete, match="8 chiffres"):
+        codes.read_digits(typed, 8)
+
+
+@given(st.text(max_size=40), st.sampled_from([6, 8]))
+def test_whatever_is_typed_for_a_one_time_code_is_its_digits_or_refused(typed, digits):
+    try:
+        found = codes.read_digits(typed, digits)
+    except codes.CodeIncomplete:
+        return
+    assert len(found) == digits
+    assert found.isascii()
+    assert found.isdigit()

@@ -367,3 +367,14 @@ def test_an_auditor_has_an_account_and_no_members_to_see(site, boss):
     auditor.get("/etude/compte")
     auditor.get("/etude/compte/secours")
     auditor.get("/etude/membres", 404)
+
+
+def test_a_part_of_a_page_that_needs_a_proof_leads_the_whole_page_to_it(site, boss, administrator):
+    application(site, boss)
+    administrator.get("/etude/membres")
+    later(site, minutes=10)
+    typed = {"name": "Zoé Lenoir", "email": "zoe@example.fr", "role": "clerc"}
+    asked = administrator.post("/etude/membres", 200, data=typed, headers={"HX-Request": "true"})
+
+    assert asked.headers["HX-Redirect"].startswith("/etude/preuve?vers=")
+    assert Member.get_or_none(Member.email == "zoe@example.fr") is None

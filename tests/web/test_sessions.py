@@ -130,3 +130,13 @@ def test_a_password_too_long_is_refused_in_words_wherever_it_is_typed(site, marc
     assert "1001 caractères" in refused.text
     asked = {"current": make.PASSWORD, "password": long, "again": long}
     assert "1001 caractères" in clerk.post("/etude/compte/mot-de-passe", 422, data=asked).text
+
+
+def test_a_part_of_a_page_asked_after_the_session_leads_the_whole_page_to_the_door(site, marchand):
+    visitor = site.member(marchand)
+    site.gateways.clock.advance(timedelta(hours=13))
+    part = visitor.get("/etude/depots", headers={"HX-Request": "true"})
+
+    assert part.headers["HX-Redirect"] == visitor.get("/etude/depots", 303).location
+    assert "HX-Request" in part.headers["Vary"]
+    assert part.text == ""

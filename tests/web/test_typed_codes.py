@@ -60,3 +60,28 @@ def test_a_secret_typed_in_the_other_field_is_not_shown_again(site, printed):
         assert secret[:11] not in refused.text
         assert secret.replace("-", "")[:11] not in refused.text
         assert _shown(refused) == ""
+
+
+@pytest.fixture
+def bound(site):
+    """A debtor whose codes are told by the office, who has just typed what the act says."""
+    who = make.first(make.filed(site.gateways, blanks=1))
+    make.identified(site.gateways, who, "office")
+    access, secret = make.issued(site.gateways, who, "Perdu")
+    debtor = site.visitor()
+    debtor.post("/consulter", data={"reference": access.reference, "secret": secret})
+    debtor.get("/consulter/code")
+    return debtor
+
+
+def test_a_way_chosen_on_a_page_of_before_leads_to_the_code(bound):
+    chosen = bound.post("/consulter/canal", data={"channel": "email", "email": "autre@example.fr"})
+
+    assert chosen.location == "/consulter/code"
+
+
+def test_a_code_typed_before_any_was_given_and_an_incomplete_one_are_told_so(bound):
+    assert "Aucun code" in bound.post("/consulter/code", 422, data={"code": "12345678"}).text
+    refused = bound.post("/consulter/code", 422, data={"code": "x"})
+    assert 'id="code-error"' in refused.text
+    assert "Essais restants" not in refused.text

@@ -59,7 +59,7 @@ def print_sheet(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[st
     try:
         sheet = sheets.issue(
             current.gateways(), recipient, by=current.author(), member=current.member(),
-            motive=request.form.get("motive", ""),
+            motive=request.form.get("motive", ""), last=request.form.get("last"),
         )  # fmt: skip
     except accesses.MotiveNeeded as error:
         return person_page(deposit, recipient, errors={error.field: str(error)}), 422
