@@ -187,6 +187,7 @@ class Deposit(Row):
     ended_at = instant(null=True)
     purged_at = instant(null=True)
     forgotten_at = instant(null=True)
+    erased_at = instant(null=True)
 
     def __str__(self) -> str:
         return str(self.office_reference)

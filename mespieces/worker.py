@@ -136,6 +136,7 @@ class Worker:
         retention.forget(self._runtime.gateways)
         drafts.drop_old(self._runtime.gateways)
         purges.run(self._runtime.gateways)
+        retention.erase(self._runtime.gateways)
         retention.sweep_orphans(self._runtime.gateways)
         with models.write():
             throttle.sweep(self._runtime.gateways.clock.now())

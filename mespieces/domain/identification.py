@@ -201,6 +201,7 @@ def _refuse(gateways: Gateways, access: Access | None, pair: str, whole: str, tr
                 detail={"step": "secret", "failures": total},
             )
         else:
+            throttle.fail(throttle.key("failing"), now)  # as many statements as for an access that exists
             _remember_unknown(gateways, throttle.fail(throttle.key("unknown"), now, throttle.HOUR), trace)
         left = max(throttle.waits(pair, now), throttle.waits(whole, now))  # this failure lengthened it
     if not waiting:

@@ -12,11 +12,12 @@ from mespieces import models
 from mespieces.domain import accesses, clockwork, documents, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
-from mespieces.models import Deposit, Document, Fact, Session, SignIn
+from mespieces.models import Access, Deposit, Document, Fact, Message, Recipient, Session, SignIn
 
 REMEMBERED = 6  # calendar months during which who proves the secret is told that it is over
 UNSETTLED = "keys.unsettled"
 """The fact that keys were erased and may still stand in SQLite's write-ahead log."""
+ERASED = "(données effacées)"
 
 
 class ClockJumped(Refused):
@@ -88,6 +89,28 @@ def forget(gateways: Gateways) -> int:
     return len(done)
 
 
+def erase(gateways: Gateways) -> int:
+    """Erase the names left in the rows of deposits that the journal and the way in have both forgotten.
+
+    The office's reference and its members' names stay: they tell the office which of its own files a line was. Nothing
+    goes while a jump of the clock waits to be confirmed. Returns of how many deposits.
+    """
+    if clockwork.jumped(gateways.clock.now()):
+        return 0
+    held = Document.select(Document.deposit).where(Document.deleted_at.is_null())
+    query = Deposit.select().where(
+        Deposit.erased_at.is_null(),
+        Deposit.purged_at.is_null(False),
+        Deposit.forgotten_at.is_null(False),
+        Deposit.id.not_in(held),
+    )
+    over = list(query)
+    for deposit in over:
+        _erase(gateways, deposit)
+    _settle()
+    return len(over)
+
+
 def beat(gateways: Gateways) -> None:
     """Remember that the worker lives, and at what time by its clock."""
     now = gateways.clock.now()
@@ -133,6 +156,25 @@ def _forget(gateways: Gateways, deposit: Deposit) -> bool:
         clockwork.set_fact(UNSETTLED, now)
         journal.append(gateways, "deposit.forgotten", deposit=deposit)
     return True
+
+
+def _erase(gateways: Gateways, deposit: Deposit) -> None:
+    """Erase what names somebody in a deposit's rows, what is a motive included, and the mails written to them."""
+    people = Recipient.select(Recipient.id).where(Recipient.deposit == deposit)
+    motives = ((Deposit.withdrawn_because, Deposit.id == deposit.id),
+               (Recipient.second_step_waived_because, Recipient.deposit == deposit))  # fmt: skip
+    nobody = {"name": ERASED, "representative": "", "address": "", "email": "", "mail_refused_because": ""}
+    with models.write():
+        now = gateways.clock.now()
+        Deposit.update(creditor=ERASED, order_number=ERASED, erased_at=now).where(Deposit.id == deposit.id).execute()
+        Document.update(title=ERASED, filename=ERASED).where(Document.deposit == deposit).execute()
+        Recipient.update(nobody).where(Recipient.deposit == deposit).execute()
+        for field, whose in motives:
+            field.model.update({field: ERASED}).where(whose, field.is_null(False)).execute()
+        accesses_of = Access.select(Access.id).where(Access.recipient.in_(people))
+        Session.update(agent="").where(Session.access.in_(accesses_of)).execute()
+        Message.delete().where(Message.recipient.in_(people)).execute()
+        clockwork.set_fact(UNSETTLED, now)
 
 
 def _end(gateways: Gateways, deposit: Deposit) -> bool:

@@ -37,6 +37,7 @@ CREATE TABLE deposit (
   filed_at {instant}, filed_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, filed_sequence {bigint},
   expires_at {instant}, prolonged_until DATE, withdrawn_at {instant},
   withdrawn_by_id {uuid} REFERENCES member (id) ON DELETE RESTRICT, withdrawn_because TEXT, ended_at {instant}, purged_at {instant}, forgotten_at {instant},
+  erased_at {instant},
   CHECK ((filed_at IS NULL) = (expires_at IS NULL)),
   CHECK ((withdrawn_at IS NULL) = (withdrawn_because IS NULL)),
   CHECK (withdrawn_at IS NULL OR filed_at IS NOT NULL));;

@@ -7,12 +7,14 @@ import random
 import re
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import make
+import servers
 from flask import Flask
 
 from mespieces import app, config, migrations, models, runtime
@@ -40,9 +42,9 @@ def told(name: str, ratio: float, detail: str) -> None:
     print(f"{name:<42} {ratio:6.2f}   {detail}")  # noqa: T201 — a bench speaks
 
 
-def open_product(folder: Path) -> runtime.Runtime:
-    """Open a product of its own on SQLite."""
-    settings = config.read({"MESPIECES_DATA": str(folder)})
+def open_product(folder: Path, url: str = "") -> runtime.Runtime:
+    """Open a product of its own, on SQLite unless told otherwise."""
+    settings = config.read({"MESPIECES_DATA": str(folder), "MESPIECES_DATABASE_URL": url})
     (folder / "keys").mkdir()
     for path in (settings.master_key_file, settings.secret_key_file, settings.journal_key_file):
         keys.create(path)
@@ -154,8 +156,10 @@ def bench_views(opened: runtime.Runtime) -> None:
         told(f"empty view / {path}", limit / taken, f"{taken * 10:.2f} ms, {limit * 10:.2f} ms")
 
 
-def bench_refusals(opened: runtime.Runtime) -> None:
+def bench_refusals(opened: runtime.Runtime) -> bool:
     """How long a stranger waits for a refusal: nothing may tell a reference that exists from one that does not.
+
+    Returns whether the medians lie within 10 % of each other.
 
     Kinds are asked in turns, in random order; each attempt comes from a network of its own, unless it has to be delayed.
     """
@@ -194,6 +198,7 @@ def bench_refusals(opened: runtime.Runtime) -> None:
     medians = [statistics.median(times) for times in taken.values()]
     alike = max(medians) <= min(medians) * (1 + ALIKE)
     told("refusals alike (medians within 10 %)", min(medians) / max(medians), "yes" if alike else "NO")
+    return alike
 
 
 def main() -> None:
@@ -205,8 +210,15 @@ def main() -> None:
         bench_append(opened, Path(name))
         bench_verify(opened)
         bench_views(opened)
-        bench_refusals(opened)
+        alike = bench_refusals(opened)
         opened.database.close()
+    with servers.postgresql(durable=True) as server, tempfile.TemporaryDirectory() as name:
+        told("on PostgreSQL", 1.0, "")
+        opened = open_product(Path(name), servers.create_database(server))
+        alike &= bench_refusals(opened)
+        opened.database.close()
+    if not alike:
+        sys.exit("a stranger can tell by the clock which references exist")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import make
 import pytest
 from dateutil.relativedelta import relativedelta
 
-from mespieces.domain import clockwork, codes, deposits, identification, journal, retention, withdrawals
-from mespieces.models import Access, CodeKey, Deposit, SignIn
+from mespieces.domain import clockwork, codes, deposits, identification, journal, purges, retention, withdrawals
+from mespieces.models import Access, CodeKey, Deposit, Document, Message, SignIn
 
 
 def move(gateways, to):
@@ -78,3 +78,52 @@ def test_it_is_done_once_and_waits_while_a_jump_of_the_clock_is_not_confirmed(ga
     assert retention.forget(gateways) == 1
     assert retention.forget(gateways) == 0
     assert make.count("deposit.forgotten") == 1
+
+
+def forgotten(gateways, deposit, end):
+    """Let six months pass after the end, and the worker do what it does."""
+    move(gateways, end + relativedelta(months=7))
+    assert retention.forget(gateways) == 1
+    purges.run(gateways)
+
+
+@pytest.mark.parametrize("how", ["ended", "withdrawn"])
+def test_once_the_journal_has_forgotten_too_nobody_is_named_in_any_table(gateways, deposit, how):
+    someone = make.first(deposit)
+    make.identified(gateways, someone, "email")
+    clerk, motive = make.member(gateways, deposit.office), "Courriel de M. Payet perdu"
+    make.ways.reset(gateways, someone, "autre@example.fr", motive, by=clerk, trace=make.TRACE)
+    named = [deposit.creditor, deposit.order_number, someone.name, "payet@example.fr", "autre@example.fr", "M. Payet"]
+    for name in named:
+        assert name in make.everything(), name
+    end = ends(gateways, deposit, how)
+    if how == "withdrawn":  # the documents are kept until their own end
+        move(gateways, deposit.expires_at)
+        retention.expire(gateways)
+        end = deposit.expires_at
+    forgotten(gateways, deposit, end)
+
+    assert retention.erase(gateways) == 1
+    kept = make.everything()
+    for name in (*named, "Erreur"):
+        assert name not in kept, name
+    assert Message.select().where(Message.recipient == someone).count() == 0
+    assert Deposit.get().office_reference in kept
+    assert retention.erase(gateways) == 0
+
+
+def test_names_stay_while_a_document_or_the_journal_does(gateways, deposit):
+    end = ends(gateways, deposit, "ended")
+    move(gateways, end + relativedelta(months=6))
+    retention.forget(gateways)
+    Deposit.update(purged_at=None).execute()
+    assert retention.erase(gateways) == 0
+
+    Deposit.update(purged_at=end).execute()
+    Document.update(deleted_at=None).execute()
+    assert retention.erase(gateways) == 0
+    Document.update(deleted_at=end).execute()
+    gateways.clock.advance(timedelta(days=3))
+    assert retention.erase(gateways) == 0  # a jump of the clock waits to be confirmed
+    clockwork.confirm(gateways.clock.now())
+    assert retention.erase(gateways) == 1

@@ -6,8 +6,8 @@ from datetime import timedelta
 import make
 import pytest
 
-from mespieces.domain import codes, deposits, documents, journal, recipients, replacements, withdrawals
-from mespieces.models import Deposit, Message, Recipient
+from mespieces.domain import codes, deposits, documents, journal, recipients, replacements, retention, withdrawals
+from mespieces.models import Access, Deposit, Document, Message, Recipient
 
 MOTIVE = "Facture d’un autre dossier"
 
@@ -344,3 +344,22 @@ def test_a_name_is_not_corrected_once_the_end_has_come(site, deposit, at, marcha
     assert "terminée" in words(office.post(f"{to}/correction", 409, data={"name": "Autre", "motive": "Faute"}))
     assert "Retirer ce dépôt" not in office.get(at).text
     assert "terminée" in words(office.post(f"{at}/retirer", 409, data={"motive": MOTIVE}))
+
+
+def test_a_deposit_whose_names_were_erased_is_still_listed_and_shown(site):
+    filed = make.filed(site.gateways, blanks=1)
+    someone, now = make.first(filed), site.gateways.clock.now()
+    ended = dict.fromkeys(("expires_at", "ended_at", "purged_at", "forgotten_at"), now)
+    Deposit.update(ended).execute()
+    Document.update(deleted_at=now, wrapped_key=None).execute()
+    Access.update(reference=None, secret_hash=None).execute()
+    assert retention.erase(site.gateways) == 1
+
+    office = site.member(make.member(site.gateways, filed.office))
+    office.get("/etude/depots")
+    assert "(données effacées)" in office.get(f"/etude/depots/{filed.id}").text
+    shown = office.get(f"/etude/depots/{filed.id}/destinataires/{someone.id}").text
+    assert "(données effacées)" in shown
+    assert someone.name not in shown
+    for page in (f"/etude/depots/{filed.id}", f"/etude/depots/{filed.id}/destinataires/{someone.id}"):
+        assert office.get(f"{page}/attestation.pdf").mimetype == "application/pdf"

@@ -7,7 +7,7 @@ import make
 import pytest
 
 from mespieces.domain import deposits, journal, members, sessions
-from mespieces.models import Access, Deposit, Document, Member, Recipient, Signification, Throttle, write
+from mespieces.models import Access, Deposit, Document, Member, Recipient, Session, Signification, Throttle, write
 from mespieces.views import current
 
 CALLERS = ("stranger", "signed out", "recipient", "co-debtor", "elsewhere", "member", "neighbour", "auditor", "crossed")
@@ -15,6 +15,8 @@ CALLERS = ("stranger", "signed out", "recipient", "co-debtor", "elsewhere", "mem
 a member of its office; one of another; its auditor; somebody who carries each audience's cookie as the other's."""
 
 HOME, OFFICE_DOOR = "/", "/etude/connexion"
+COLLEAGUE = "collegue@example.fr"
+"""A member of the office, whom nobody asks as: the one that addresses name."""
 
 
 def _all(status):
@@ -27,6 +29,15 @@ def _recipients(status):
 
 def _office(status, *, neighbour=404, auditor=404):
     return _all(OFFICE_DOOR) | {"member": status, "neighbour": neighbour, "auditor": auditor}
+
+
+ADMINISTRATORS = {"administrator": "member", "rival": "neighbour"}
+"""Administrators of both offices, and the member of the same one whom they are answered like where nothing is stated."""
+
+
+def _administrators(status, otherwise=404):
+    """What administrators of the office do, and nobody else."""
+    return _office(otherwise) | {"administrator": status}
 
 
 def _own(status):
@@ -80,11 +91,11 @@ EXPECTED = {
     "GET /etude/depots/nouveau": _office(200, neighbour=200),
     "POST /etude/depots/nouveau": _office(422, neighbour=422),
     "GET /etude/membres": _office(200, neighbour=200),
-    "POST /etude/membres": _office(404),  # administrators only, as what follows
-    "GET /etude/membres/<uuid:member_id>": _office(404),
-    "POST /etude/membres/<uuid:member_id>/invitation": _office(404),
-    "POST /etude/membres/<uuid:member_id>/role": _office(404),
-    "POST /etude/membres/<uuid:member_id>/depart": _office(404),
+    "POST /etude/membres": _administrators(422) | {"rival": 422},
+    "GET /etude/membres/<uuid:member_id>": _administrators(200),
+    "POST /etude/membres/<uuid:member_id>/invitation": _administrators("/etude/membres/{colleague}"),
+    "POST /etude/membres/<uuid:member_id>/role": _administrators(422),
+    "POST /etude/membres/<uuid:member_id>/depart": _administrators("/etude/membres"),
     "GET /etude/compte": _own(200),
     "POST /etude/compte/mot-de-passe": _own(422),
     "POST /etude/compte/sessions/<uuid:session_id>/terminer": _own(404),  # the session is of nobody
@@ -96,7 +107,7 @@ EXPECTED = {
     "GET /etude/compte/application/code": _own(410),
     "POST /etude/compte/application/code": _own(410),
     "GET /etude/preuve": _own(200),
-    "POST /etude/preuve": _own(410),  # no application is enrolled
+    "POST /etude/preuve": _own(422),
     "GET /etude/journal": _office(200, neighbour=200, auditor=200),
     "GET /etude/session": _own(200),
     "POST /etude/session": _own(200),
@@ -151,7 +162,10 @@ def world(site):
         "member": make.member(site.gateways, ours),
         "neighbour": make.member(site.gateways, theirs),
         "auditor": make.member(site.gateways, ours, role="auditeur"),
+        "administrator": make.member(site.gateways, ours, role="administrateur"),
+        "rival": make.member(site.gateways, theirs, role="administrateur"),
     }
+    site.member(make.member(site.gateways, ours, email=COLLEAGUE))
     payet, roux = filed.recipients.order_by(Recipient.name)
     outsider = make.first(make.filed(site.gateways, theirs, recipients=("Odile Ailleurs",)))
     for one in (payet, roux, outsider):
@@ -191,10 +205,17 @@ def _inside(deposit):
     return Document.get(Document.deposit == deposit).id, make.first(deposit).id
 
 
+def _colleague():
+    return Member.get((Member.email == COLLEAGUE) | Member.left_at.is_null(False))  # the address goes at departure
+
+
 def _address(rule, deposit, document, recipient):
+    colleague = Member.get(
+        (Member.email == COLLEAGUE) | Member.left_at.is_null(False)
+    )  # whose address goes at departure
     values = {
         "filename": "look.css", "size": 1, "number": 1, "page": 1, "deposit_id": deposit.id,
-        "document_id": document, "recipient_id": recipient, "member_id": uuid4(), "session_id": uuid4(),
+        "document_id": document, "recipient_id": recipient, "member_id": colleague.id, "session_id": Session.get(Session.member == colleague).id,
     }  # fmt: skip
     path = rule.replace("<token>", "inconnu")
     for name, value in values.items():
@@ -218,21 +239,41 @@ def test_every_address_is_in_the_table_and_the_table_names_no_other(site):
     assert set(_rules(site.app)) == set(EXPECTED)
 
 
-def test_each_address_answers_each_caller_as_the_table_states(site, world):
+def _ask(site, world, name):
+    """Ask every address as one caller, and return what each answered and should have."""
     caller, filed, draft = world
     inside = {deposit: _inside(deposit) for deposit in (filed, draft)}
+    Throttle.delete().execute()  # nobody waits for what another caller typed
+    answers, expected = {}, {}
+    known = site.visitor()
+    known.get("/etude/connexion")
+    for line, by_caller in EXPECTED.items():
+        method, _, rule = line.partition(" ")
+        deposit = _concerned(rule, filed, draft)
+        visitor = _alike(known, caller(name))  # anew: what was asked before may have ended the session
+        answers[line] = _answer(visitor, method, _address(rule, deposit, *inside[deposit]))
+        stated = by_caller[name] if name in by_caller else by_caller[ADMINISTRATORS[name]]
+        expected[line] = _meant(stated, draft, rule)
+        if "{colleague}" in str(stated):
+            expected[line] = stated.format(colleague=_colleague().id)
+    return answers, expected
+
+
+def test_each_address_answers_administrators_as_the_table_states(site, world):
+    for name in ("rival", "administrator"):
+        before, members_before = _kept(), sorted(map(repr, Member.select().tuples()))
+        answers, expected = _ask(site, world, name)
+
+        assert answers == expected, name
+        if name == "rival":
+            assert _kept() == before
+            assert sorted(map(repr, Member.select().tuples())) == members_before
+
+
+def test_each_address_answers_each_caller_as_the_table_states(site, world):
     for name in sorted(CALLERS, key="member".__eq__):  # the only one who may change something comes last
-        Throttle.delete().execute()  # nobody waits for what another caller typed
         before, operations = _kept(), make.operations()
-        answers, expected = {}, {}
-        known = site.visitor()
-        known.get("/etude/connexion")
-        for line, by_caller in EXPECTED.items():
-            method, _, rule = line.partition(" ")
-            deposit = _concerned(rule, filed, draft)
-            visitor = _alike(known, caller(name))  # anew: what was asked before may have ended the session
-            answers[line] = _answer(visitor, method, _address(rule, deposit, *inside[deposit]))
-            expected[line] = _meant(by_caller[name], draft, rule)
+        answers, expected = _ask(site, world, name)
 
         assert answers == expected, name
         if name != "member":
