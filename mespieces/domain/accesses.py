@@ -83,7 +83,7 @@ def put(
     motive = text.line(motive, "motive", needed=False)
     with models.write():
         now = gateways.clock.now()
-        _printable(recipient.deposit_id, now)
+        printable(recipient.deposit_id, now)
         access = models.locked(Access.select().where(Access.recipient == recipient)).get()
         if access.first_identified_at and not motive:
             raise MotiveNeeded
@@ -128,7 +128,7 @@ def issue_all(
     """
     with models.write():
         now = gateways.clock.now()
-        _printable(deposit.id, now)
+        printable(deposit.id, now)
         present = unused(deposit)
         if last_printed(present) != last or {access.id for access in present} != drawn.keys():
             raise SheetsPrintedMeanwhile
@@ -144,7 +144,7 @@ def by_deposit(deposit: Deposit) -> dict[UUID, Access]:
     return {row.recipient_id: row for row in query}
 
 
-def _printable(deposit_id: UUID, now: datetime) -> None:
+def printable(deposit_id: UUID, now: datetime) -> None:
     """Lock the deposit whose sheets are printed. Raises `AlreadyWithdrawn`, `NotFiled`."""
     deposit = models.locked(Deposit.select().where(Deposit.id == deposit_id)).first()
     if deposit.withdrawn_at:

@@ -59,7 +59,7 @@ class CodeNotAwaited(Invalid):
     """No code was given yet that this one could be: nothing is counted."""
 
     field = "code"
-    message = "Aucun code n’a encore été donné : demandez-en un, ou appelez l’étude au numéro figurant sur l’acte."
+    message = "Aucun code n’a encore été donné : demandez-en un, ou appelez l’étude."
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ def issue(
 
     The sheet is typeset first: a secret that stands on no paper never replaces one that does. Raises as `accesses.put`.
     """
+    accesses.printable(recipient.deposit_id, gateways.clock.now())
     deposit, secret = recipient.deposit, codes.draw_secret()
     sheet = pdf.access_sheet(_facts(gateways, deposit, recipient, accesses.of(recipient), secret, _shared(deposit)))
     accesses.put(gateways, recipient, passwords.stretch(secret), by=by, member=member, motive=motive, last=last)
