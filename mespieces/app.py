@@ -111,7 +111,7 @@ def _set_hooks(app: Flask) -> None:
             models.database.close()
 
     # The caller is known before the body is read: no stranger's file reaches the vault, not even for an instant.
-    guards = {module.bp.name: module.guard for module in (recipient, office)}
+    guards = {module.bp.name: module.guard for module in (recipient, office, auditor)}
 
     @app.before_request
     def protect_forms() -> BaseResponse | None:

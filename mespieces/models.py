@@ -431,6 +431,14 @@ class JournalTimestamp(Model):
         primary_key = pw.CompositeKey("log", "size", "number")
 
 
+class JournalAttestation(Model):
+    """The fingerprint of an attestation's PDF, and the record of its making: how a file that comes back is known."""
+
+    fingerprint = pw.TextField(primary_key=True)
+    log = pw.TextField()
+    sequence = pw.BigIntegerField()
+
+
 class Message(Row):
     """A mail to send: its kind and whom it is for, never its text (codes are rendered at sending).
 
@@ -466,7 +474,7 @@ class Fact(Model):
 TABLES: tuple[type[Model], ...] = (
     Office, Member, Invitation, RecoveryCode, Deposit, Document, Recipient, Signification, Access, CodeKey,
     SignIn, Session, Throttle, Consultation, Delivery, JournalLog, JournalRecord, JournalPayload, JournalSubtree,
-    JournalCheckpoint, JournalTimestamp, Message, Fact,
+    JournalCheckpoint, JournalTimestamp, JournalAttestation, Message, Fact,
 )  # fmt: skip
 
 

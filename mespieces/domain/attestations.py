@@ -1,18 +1,27 @@
 """Attestations: what a deposit was, and what a recipient consulted, as a PDF handed to a person (art. 2, 4 and 6).
 
-The SHA-256 of each PDF stands in its own `attestation.issued` record.
+The SHA-256 of each PDF stands in its own `attestation.issued` record; the receipts of the records it cites are inside it,
+as files (PDF/A-3).
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from mespieces import models
-from mespieces.domain import attested, consultations, deposits, journal, throttle
+from mespieces.domain import (
+    attested,
+    checkpoints,
+    consultations,
+    deposits,
+    journal,
+    receipts,
+    throttle,
+)
 from mespieces.errors import Refused, TooMany
 from mespieces.gateways import Gateways, pdf
-from mespieces.models import Deposit, Recipient, Session
+from mespieces.models import Deposit, JournalAttestation, Recipient, Session
 
 AN_HOUR = 20  # attestations one recipient may ask for in an hour: each makes a record that nothing ever removes
 
@@ -32,7 +41,7 @@ class AskedTooOften(TooMany):
         "Vous avez déjà demandé cette attestation de nombreuses fois : celles que vous avez téléchargées restent valables. "
         "Une nouvelle pourra être établie dans une heure."
     )
-    heading = "Attestation déjà établie"
+    heading = "JournalAttestation déjà établie"
     advice = "Ouvrez une de celles que vous avez téléchargées, ou revenez plus tard."
 
 
@@ -42,7 +51,7 @@ def of_deposit(gateways: Gateways, deposit: Deposit, *, by: journal.Author) -> b
     Raises `NothingFiled`, `JournalClosed`, `PressBusy`, `NotComposed`.
     """
 
-    def facts(now: datetime) -> dict[str, Any]:
+    def facts(now: datetime) -> attested.Attested:
         return attested.deposit_facts(_filed(deposit), by=by, now=now)
 
     made = _compose(gateways, "deposit_attestation", facts)
@@ -87,7 +96,7 @@ def of_own_consultations(gateways: Gateways, session: Session, trace: journal.Tr
 
 
 def _consultations(gateways: Gateways, recipient: Recipient, *, by: journal.Author) -> bytes:
-    def facts(now: datetime) -> dict[str, Any]:
+    def facts(now: datetime) -> attested.Attested:
         current = Recipient.get_by_id(recipient.id)
         _filed(current.deposit)
         return attested.consultation_facts(current, by=by, now=now)
@@ -103,12 +112,29 @@ def _filed(deposit: Deposit) -> Deposit:
     return found
 
 
-def _compose(gateways: Gateways, template: str, read: Callable[[datetime], dict[str, Any]]) -> bytes:
-    """Read the facts from one unchanging state, then typeset them outside any transaction."""
+def _compose(gateways: Gateways, template: str, read: Callable[[datetime], attested.Attested]) -> bytes:
+    """Read the facts and their receipts from one unchanging state, then typeset them outside any transaction.
+
+    A checkpoint is published first, so that every record cited stands under one.
+    """
+    checkpoints.publish(gateways)
     with journal.snapshot():
         now = gateways.clock.now()
-        facts = read(now)
-    return pdf.compose_apart(template, facts, issued_at=now)
+        facts, cited = read(now)
+        carried = receipts.of(cited)
+    shown = facts | _certainty(carried) | {"audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
+    return pdf.compose_apart(template, shown, issued_at=now, attached={one.name: one.data for one in carried})
+
+
+def _certainty(carried: Sequence[receipts.Receipt]) -> dict[str, Any]:
+    """Return what an attestation says of its receipts, and of who dated them when a third party dated them all."""
+    dates = [one.dated for one in carried if one.dated is not None]
+    complete = bool(carried) and len(dates) == len(carried)
+    return {
+        "receipts": len(carried),
+        "dated": attested.moment(max(dates)) if complete else None,
+        "authorities": sorted({one.authority for one in carried}) if complete else [],
+    }
 
 
 def _journal(
@@ -121,4 +147,8 @@ def _journal(
     recipient: Recipient | None = None,
 ) -> None:
     detail = {"kind": kind, "fingerprint": hashlib.sha256(made).hexdigest()}
-    journal.append(gateways, "attestation.issued", author=by, deposit=deposit, recipient=recipient, detail=detail)
+    sequence = journal.append(
+        gateways, "attestation.issued", author=by, deposit=deposit, recipient=recipient, detail=detail
+    )
+    row = {"fingerprint": detail["fingerprint"], "log": journal.head().log, "sequence": sequence}
+    JournalAttestation.insert(row).on_conflict_ignore().execute()

@@ -6,7 +6,7 @@ Everything here reads inside the caller's `journal.snapshot()`, and writes nothi
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mespieces.domain import (
     accesses,
@@ -30,11 +30,18 @@ from mespieces.models import (
 )
 
 
-def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, Any]:
-    """Return what `deposit_attestation.typ` shows of a filed deposit."""
+class Attested(NamedTuple):
+    """What an attestation shows, and the records (journal, sequence) it rests on."""
+
+    facts: dict[str, Any]
+    cited: list[tuple[str, int]]
+
+
+def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> Attested:
+    """Return what `deposit_attestation.typ` shows of a filed deposit: its filing and its documents' deposits are cited."""
     listed, state = documents.listed(deposit), deposits.state(deposit, now)
     filed = _filing(deposit)
-    return _common(deposit, by=by, now=now) | {
+    facts = _common(deposit, by=by, now=now) | {
         "title": "Attestation de dépôt",
         "reference": f"dossier {deposit.office_reference}",
         "office_address": ", ".join(deposit.office.address.splitlines()),
@@ -49,17 +56,21 @@ def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> dic
         "documents": [_document(document) for document in listed],
         "recipients": _recipients(deposit),
     }
+    return Attested(facts, _deposited(deposit, listed))
 
 
-def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetime) -> dict[str, Any]:
-    """Return what `consultation_attestation.typ` shows of what a recipient opened, in all their sessions, and did not."""
+def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetime) -> Attested:
+    """Return what `consultation_attestation.typ` shows of what a recipient opened, in all their sessions, and did not.
+
+    The consultations listed one by one are cited.
+    """
     deposit, access = recipient.deposit, accesses.of(recipient)
     listed, openings, how = documents.listed(deposit), opened.of(recipient), opened.outcomes(recipient)
     first = {opening.document: opening for opening in reversed(openings)}
     shown = opened.listed(openings, first.values())
     numbers = {document.id: document.number for document in listed}
     common = _common(deposit, by=by, now=now)
-    return common | {
+    facts = common | {
         "title": "Attestation de consultation",
         "reference": f"accès {codes.show(access.reference)}",
         "access": codes.show(access.reference),
@@ -76,6 +87,7 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
         "records": [_record(opening, numbers[opening.document], common["journal"]["log"]) for opening in shown],
         "unlisted": _unlisted(len(openings) - len(shown)),
     }
+    return Attested(facts, [(opening.log, opening.sequence) for opening in shown])
 
 
 def moment(instant: datetime) -> dict[str, str]:
@@ -128,6 +140,31 @@ def _filing(deposit: Deposit) -> dict[str, str]:
         "hash": _grouped(hashed),
         "author": _who(author["kind"], author["name"]),
     }
+
+
+def _deposited(deposit: Deposit, listed: Sequence[Document]) -> list[tuple[str, int]]:
+    """Return the records of the filing and of the deposit of each document that is still in it."""
+    kept = {str(document.id) for document in listed}
+    query = (
+        JournalPayload.select(JournalPayload.log, JournalPayload.sequence, JournalPayload.body, JournalRecord.operation)
+        .join(
+            JournalRecord,
+            on=((JournalRecord.log == JournalPayload.log) & (JournalRecord.sequence == JournalPayload.sequence)),
+        )
+        .where(
+            JournalPayload.deposit == deposit.id,
+            JournalPayload.group == "proof",
+            JournalPayload.body.is_null(False),
+            JournalRecord.operation.in_(("document.deposited", "deposit.filed")),
+        )
+        .order_by(JournalRecord.time, JournalPayload.sequence)
+        .tuples()
+    )
+    return [
+        (log, sequence)
+        for log, sequence, body, operation in query
+        if operation == "deposit.filed" or json.loads(bytes(body))["object"].get("document") in kept
+    ]
 
 
 def _unlisted(count: int) -> str:

@@ -51,7 +51,7 @@ def head() -> Head:
 
 def root(log: str, size: int) -> bytes:
     """Return the RFC 6962 root over the first `size` records of `log`."""
-    return merkle.root_at(size, _subtree(log))
+    return merkle.root_at(size, subtree(log))
 
 
 def publish(gateways: Gateways) -> bytes:
@@ -184,7 +184,9 @@ def _checkpoint_wrong(signed: bytes, chain: Chain, key: list[note.Verifier]) -> 
     return [] if published.root == chain.root() else [f"{chain.size - 1} CHECKPOINT_MISMATCH"]
 
 
-def _subtree(log: str) -> merkle.Subtree:
+def subtree(log: str) -> merkle.Subtree:
+    """Return how hashes of complete subtrees of `log` are found: kept from 256 leaves on, computed below."""
+
     def leaves(start: int, end: int) -> list[bytes]:
         query = JournalRecord.select(JournalRecord.hash).where(
             JournalRecord.log == log, JournalRecord.sequence >= start, JournalRecord.sequence < end
@@ -200,12 +202,12 @@ def _subtree(log: str) -> merkle.Subtree:
 
 def _keep_subtrees(log: str, size: int) -> None:
     """Keep the complete subtrees up to `size` that are not kept yet."""
-    subtree = _subtree(log)
+    tree = subtree(log)
     query = JournalSubtree.select().where(JournalSubtree.log == log, JournalSubtree.level == KEPT_LEVEL)
     done = query.count() << KEPT_LEVEL
     for end in range(done + (1 << KEPT_LEVEL), size + 1, 1 << KEPT_LEVEL):
         rows = [
-            {"log": log, "level": level, "index": index, "hash": subtree(level, index)}
+            {"log": log, "level": level, "index": index, "hash": tree(level, index)}
             for level, index in merkle.completed(end, KEPT_LEVEL)
         ]
         with models.write():

@@ -179,7 +179,7 @@ def story(deposit: Deposit, *, limit: int = 200) -> list[Entry]:
         .limit(limit)
         .tuples()
     )
-    return [_entry(*row) for row in query]
+    return [read_entry(*row) for row in query]
 
 
 def mentions(deposit_id: UUID) -> bool:
@@ -200,7 +200,7 @@ def read_office(gateways: Gateways, office: Office, *, by: Author, limit: int = 
         .limit(limit)
         .tuples()
     )
-    return [_entry(*row) for row in query]
+    return [read_entry(*row) for row in query]
 
 
 class Line(NamedTuple):
@@ -355,6 +355,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int) else str(value)
 
 
-def _entry(sequence: int, time: str, operation: str, body: bytes | None) -> Entry:
+def read_entry(sequence: int, time: str, operation: str, body: bytes | None) -> Entry:
+    """Return what a record tells, from its header and its `proof` body, None once purged."""
     read = {} if body is None else json.loads(bytes(body))
     return Entry(sequence, record.parse_time(time), operation, read)

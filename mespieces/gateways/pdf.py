@@ -124,8 +124,12 @@ def compose(template: str, facts: Mapping[str, Any], *, issued_at: datetime) -> 
     return _pdf(_typeset(template, legible(dict(facts)), 1.0), template, issued_at)
 
 
-def compose_apart(template: str, facts: Mapping[str, Any], *, issued_at: datetime) -> bytes:
+def compose_apart(
+    template: str, facts: Mapping[str, Any], *, issued_at: datetime, attached: Mapping[str, bytes] | None = None
+) -> bytes:
     """Return the same as `compose`, made by a process that gives its memory back, two at a time: for what may be long.
+
+    `attached` JSON files are carried by the PDF, which then is PDF/A-3a as well (ISO 19005-3), the template's task.
 
     Raises `PressBusy`, `NotComposed`.
     """
@@ -133,6 +137,7 @@ def compose_apart(template: str, facts: Mapping[str, Any], *, issued_at: datetim
         "source": _source(template).decode(),
         "facts": legible(dict(facts)),
         "issued_at": int(issued_at.timestamp()),
+        "attached": [{"name": name, "text": data.decode()} for name, data in (attached or {}).items()],
     }
     command = [sys.executable, "-I", "-B", str(_CHILD)]
     if not _PRESSES.acquire(timeout=_PATIENCE):

@@ -1,6 +1,6 @@
 """Typesets one PDF in a process of its own: typst keeps hundreds of megabytes after a long one, and so does who runs it.
 
-Run alone, with nothing of the product: a JSON object comes in (`source`, `facts`, `issued_at`), the PDF goes out.
+Run alone, with nothing of the product: a JSON object comes in (`source`, `facts`, `issued_at`, `attached`), the PDF goes out.
 """
 
 import json
@@ -21,9 +21,12 @@ def main() -> None:
         format="pdf",
         font_paths=typst.Fonts(include_system_fonts=False),
         ignore_system_fonts=True,
-        pdf_standards=["ua-1"],
+        pdf_standards=["a-3a", "ua-1"] if asked["attached"] else ["ua-1"],
         timestamp=asked["issued_at"],
-        sys_inputs={"facts": json.dumps(asked["facts"], ensure_ascii=False)},
+        sys_inputs={
+            "facts": json.dumps(asked["facts"], ensure_ascii=False),
+            "attached": json.dumps(asked["attached"], ensure_ascii=False),
+        },
     )
     if isinstance(made, bytes):
         sys.stdout.buffer.write(made)

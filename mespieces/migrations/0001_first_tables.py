@@ -150,6 +150,10 @@ CREATE TABLE journal_timestamp (
   asked_at {instant} NOT NULL, answered_at {instant} NOT NULL, PRIMARY KEY (log, size, number),
   FOREIGN KEY (log, size) REFERENCES journal_checkpoint (log, size) ON DELETE RESTRICT);;
 
+CREATE TABLE journal_attestation (
+  fingerprint TEXT PRIMARY KEY, log TEXT NOT NULL, sequence {bigint} NOT NULL,
+  FOREIGN KEY (log, sequence) REFERENCES journal_record (log, sequence) ON DELETE RESTRICT);;
+
 CREATE TABLE message (
   id {uuid} PRIMARY KEY, kind TEXT NOT NULL, message_id TEXT NOT NULL UNIQUE CHECK (message_id <> ''),
   address TEXT NOT NULL, office_id {uuid} REFERENCES office (id) ON DELETE CASCADE,

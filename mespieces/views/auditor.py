@@ -1,13 +1,36 @@
 """For auditors and everyone: the journal's head, its checkpoints, its last verification. No personal data."""
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Blueprint, Response, jsonify, render_template, request
 
-from mespieces.domain import anchors, checkpoints, clockwork
-from mespieces.errors import NotFound
+from mespieces.domain import anchors, authenticity, checkpoints, clockwork
+from mespieces.errors import Invalid, NotFound
 from mespieces.verifier import note
 from mespieces.views import current
 
 bp = Blueprint("auditor", __name__, url_prefix="/audit")
+FORM = 64 * 1024  # bytes, beside the file
+
+
+class Held:
+    """A file that somebody gives to be compared with the journal: held in memory, never on a disk."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Take some bytes."""
+        self.data += data
+
+    def abort(self) -> None:
+        """Forget them."""
+        self.data.clear()
+
+
+def guard() -> None:
+    """Let one file in, where it is asked for, before the form is read."""
+    if request.endpoint == "auditor.verify" and request.method == "POST":
+        current.asked().max_content_length = authenticity.LARGEST + FORM
+        current.asked().files_into = Held
 
 
 @bp.get("")
@@ -52,6 +75,24 @@ def timestamp(size: int, number: int) -> Response:
     response = Response(bytes(found.der), mimetype="application/timestamp-reply")
     response.headers["Content-Disposition"] = f'attachment; filename="{size}.{number}.tsr"'
     return response
+
+
+@bp.get("/verifier")
+def verification() -> str:
+    """Ask for an attestation or a receipt."""
+    return render_template("audit/verify.html", examined=None, errors={})
+
+
+@bp.post("/verifier")
+def verify() -> str | tuple[str, int]:
+    """Say whether an attestation or a receipt is this journal's; nothing of it is kept."""
+    given = request.files.get("receipt")
+    data = bytes(given.stream.arrival.data) if given else b""  # type: ignore[attr-defined]
+    try:
+        examined = authenticity.examine(current.gateways(), data)
+    except Invalid as error:
+        return render_template("audit/verify.html", examined=None, errors={error.field: str(error)}), 422
+    return render_template("audit/verify.html", examined=examined, errors={})
 
 
 def _note(found: object) -> Response:

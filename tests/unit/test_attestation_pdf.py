@@ -41,6 +41,7 @@ def case(**facts):
         "court": "Tribunal judiciaire de Nantes", "order_number": "2026-1187", "order_date": "4 novembre 2026",
         "office_reference": "NTE-4821", "filed": MOMENT, "withdrawn": None, "issued": MOMENT,
         "issued_at": MOMENT["paris"], "issued_for": "Camille Marchand",
+        "dated": None, "authorities": [], "receipts": 0, "audit": "https://pieces.example.fr/audit",
         "journal": {"log": LOG, "size": "12 345", "root": digest(0xABCD)},
     } | facts  # fmt: skip
 

@@ -1,14 +1,16 @@
 """What anyone may see of the journal: its head and its signed checkpoints, and nobody's name."""
 
+import io
 import re
 
 import make
 import pytest
+from web.conftest import words
 
 from mespieces import models
-from mespieces.domain import checkpoints, journal
+from mespieces.domain import attestations, authenticity, checkpoints, journal
 from mespieces.models import Document, JournalCheckpoint, JournalRecord
-from mespieces.verifier import note
+from mespieces.verifier import attached, note
 
 
 def test_the_head_is_given_to_programs(site):
@@ -93,3 +95,43 @@ def test_what_is_public_names_nobody_and_no_document(site):
     for path in ("/audit", "/audit/head", "/audit/checkpoint", "/healthz", "/readyz", "/", "/aide"):
         text = re.sub(r"</?span>", "", anyone.ask("GET", path, None).text).replace("&amp;", "&")
         assert [word for word in private if word in text] == [], path
+
+
+def _give(visitor, data, status=200, name="attestation.pdf"):
+    visitor.get("/audit/verifier")
+    return visitor.post("/audit/verifier", status, data={"receipt": (io.BytesIO(data), name)})
+
+
+def test_anybody_has_an_attestation_verified_and_reads_what_it_proves(site):
+    deposit = make.filed(site.gateways, documents=1)
+    made = attestations.of_deposit(site.gateways, deposit, by=journal.OPERATOR)
+    anyone, before = site.visitor(), make.everything()
+    told = words(_give(anyone, made))
+
+    assert "Valide" in told
+    assert "n’a pas été modifiée depuis" in told
+    assert deposit.documents.get().fingerprint in told
+    assert "qu’aucun tiers n’avait encore certifiée" in told
+    [first, _] = attached.receipts(made).values()
+    assert "Ce reçu est authentique" in words(_give(anyone, first, name="recu.json"))
+    assert make.everything() == before
+
+
+def test_what_is_no_attestation_of_this_service_is_told_in_words(site):
+    deposit = make.filed(site.gateways, documents=1)
+    made = attestations.of_deposit(site.gateways, deposit, by=journal.OPERATOR)
+    [first, _] = attached.receipts(made).values()
+    anyone = site.visitor()
+
+    assert "Inconnue, ou modifiée" in words(_give(anyone, made + b" "))
+    assert "Inconnue, ou modifiée" in words(_give(anyone, make.pdf()))
+    altered = words(_give(anyone, first.replace(b"deposited", b"deposidet"), name="recu.json"))
+    assert "Altéré" in altered
+    assert "Enregistrement n°" not in altered
+    for nothing in (b"", b"{}", b"\x00" * 1000):
+        assert 'id="receipt-error"' in _give(anyone, nothing, 422).text
+    assert anyone.post("/audit/verifier", 422, data={"receipt": "texte"}).text.count("receipt-error")
+
+
+def test_a_file_too_large_to_be_an_attestation_is_refused(site):
+    _give(site.visitor(), bytes(authenticity.LARGEST + 128 * 1024), 413)

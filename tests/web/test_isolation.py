@@ -6,7 +6,7 @@ from uuid import uuid4
 import make
 import pytest
 
-from mespieces.domain import deposits, journal, members, sessions
+from mespieces.domain import checkpoints, deposits, journal, members, sessions
 from mespieces.models import Access, Deposit, Document, Member, Recipient, Session, Signification, Throttle, write
 from mespieces.views import current
 
@@ -69,7 +69,9 @@ EXPECTED = {
     "POST /etude/invitation/<token>": _all(410),
     "GET /audit": _all(200),
     "GET /audit/head": _all(200),
-    "GET /audit/checkpoint": _all(404),  # none is signed yet
+    "GET /audit/verifier": _all(200),
+    "POST /audit/verifier": _all(422),
+    "GET /audit/checkpoint": _all(200),
     "GET /audit/checkpoint/<int:size>": _all(404),
     "GET /audit/timestamps/<int:size>.<int:number>.tsr": _all(404),
     "GET /healthz": _all(200),
@@ -166,6 +168,7 @@ def world(site):
         "rival": make.member(site.gateways, theirs, role="administrateur"),
     }
     site.member(make.member(site.gateways, ours, email=COLLEAGUE))
+    checkpoints.publish(site.gateways)
     payet, roux = filed.recipients.order_by(Recipient.name)
     outsider = make.first(make.filed(site.gateways, theirs, recipients=("Odile Ailleurs",)))
     for one in (payet, roux, outsider):

@@ -1,0 +1,134 @@
+"""Authenticity: whether a file that somebody holds is an attestation, or a receipt, of this journal (art. 2, 4 and 6).
+
+What is said of a record comes from its receipt, never from the words of a page. Nothing of what is given is kept.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mespieces.domain import checkpoints, journal
+from mespieces.errors import Invalid
+from mespieces.gateways import Gateways
+from mespieces.models import JournalAttestation, JournalLog, JournalRecord, JournalTimestamp
+from mespieces.verifier import attached, note, receipt, record
+
+LARGEST = 16 * 2**20  # bytes: the longest attestation carries 600 receipts
+
+
+class State(StrEnum):
+    """What was found."""
+
+    VALID = "valid"
+    ALTERED = "altered"
+    """Something of it, or of the record it tells, is no longer what was signed."""
+    UNKNOWN = "unknown"
+    """It is of no journal of this service; a PDF that was changed cannot be told from one made elsewhere."""
+    ABSENT = "absent"
+    """Signed by this service, and its record is not in the journal: one of the two has been rewritten or lost."""
+
+
+class NotAReceipt(Invalid):
+    """Neither a PDF nor a receipt."""
+
+    field = "receipt"
+    message = (
+        "Ce fichier n’est ni une attestation PDF, ni un reçu JSON de ce service : choisissez-le tel que vous l’avez "
+        "téléchargé, sans l’ouvrir ni l’enregistrer de nouveau."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """One receipt, and what it tells when it is valid; `dated` is None while no third party has dated it."""
+
+    state: State
+    entry: journal.Entry | None = None
+    log: str = ""
+    hash: str = ""
+    size: int = 0
+    fingerprint: str = ""
+    dated: datetime | None = None
+    authority: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a file is: `issued` is the record of an attestation's making, `receipts` what it carries, or is."""
+
+    state: State
+    issued: journal.Entry | None
+    receipts: Sequence[Proven]
+
+
+def examine(gateways: Gateways, data: bytes) -> Examined:
+    """Say what `data` is to this journal. Raises `NotAReceipt`, and the journal's own errors.
+
+    A PDF is known by the SHA-256 of its bytes. One that is not known is not opened: PDFs of strangers stay closed here.
+    """
+    if b"%PDF-" not in data[:1024]:
+        found = _proven(gateways, data)
+        return Examined(found.state, None, [found])
+    issued = _issued(hashlib.sha256(data).hexdigest())
+    if issued is None:
+        return Examined(State.UNKNOWN, None, [])
+    carried = [_proven(gateways, text) for text in attached.receipts(data).values()]
+    states = {one.state for one in carried} - {State.VALID}
+    return Examined(states.pop() if states else State.VALID, issued, carried)
+
+
+def _issued(fingerprint: str) -> journal.Entry | None:
+    """Return the record of the attestation whose PDF has this fingerprint."""
+    found = (
+        JournalRecord.select()
+        .join(
+            JournalAttestation,
+            on=(
+                (JournalAttestation.log == JournalRecord.log) & (JournalAttestation.sequence == JournalRecord.sequence)
+            ),
+        )
+        .where(JournalAttestation.fingerprint == fingerprint, JournalRecord.operation == "attestation.issued")
+        .first()
+    )
+    return journal.read_entry(found.sequence, found.time, found.operation, None) if found else None
+
+
+def _proven(gateways: Gateways, data: bytes) -> Proven:
+    """Verify one receipt as its holder would, then compare it with the journal. Raises `NotAReceipt`."""
+    try:
+        read = receipt.parse(data)
+    except receipt.ReceiptRefused as error:
+        raise NotAReceipt from error
+    origins = {row.log: row.origin for row in JournalLog.select()}
+    keys = [note.verifier(origin, gateways.journal_key) for origin in origins.values()]
+    header, facts, checkpoint, findings = receipt.verify(read, keys)
+    if header is None or findings or checkpoint is None:
+        elsewhere = header is not None and header.log not in origins
+        return Proven(State.UNKNOWN if elsewhere else State.ALTERED)
+    hashed = record.record_hash(read.header).hex()
+    token = _token(header.log, checkpoint.size, read.timestamp)
+    if read.timestamp is not None and token is None:
+        return Proven(State.ALTERED)
+    known = JournalRecord.select().where(
+        JournalRecord.log == header.log, JournalRecord.sequence == header.sequence, JournalRecord.hash == hashed
+    )
+    agrees = known.exists() and checkpoints.root(header.log, checkpoint.size) == checkpoint.root
+    what = facts["object"] if isinstance(facts["object"], dict) else {}
+    return Proven(
+        State.VALID if agrees else State.ABSENT,
+        journal.read_entry(header.sequence, header.time, header.operation, read.body),
+        header.log,
+        hashed,
+        checkpoint.size,
+        str(what.get("fingerprint", "")),
+        token.time if token else None,
+        token.authority if token else "",
+    )
+
+
+def _token(log: str, size: int, der: bytes | None) -> JournalTimestamp | None:
+    """Return the token kept that is this one, byte for byte: it was verified before it was kept."""
+    query = JournalTimestamp.select().where(JournalTimestamp.log == log, JournalTimestamp.size == size)
+    return next((row for row in query if bytes(row.der) == der), None)

@@ -1,0 +1,237 @@
+"""Receipts inside attestations: each proves its record away from the product, dated or not, and shows nobody else's."""
+
+import dataclasses
+import io
+import logging
+import os
+import subprocess
+import sys
+
+import authority as authorities
+import make
+import pikepdf
+import pypdf
+import pytest
+from dateutil.relativedelta import relativedelta
+
+from mespieces import models
+from mespieces.domain import (
+    anchors,
+    attestations,
+    authenticity,
+    checkpoints,
+    clockwork,
+    consultations,
+    journal,
+    purges,
+    receipts,
+    retention,
+)
+from mespieces.domain.authenticity import State
+from mespieces.gateways.clock import ManualClock, SystemClock
+from mespieces.gateways.timestamps import Authority
+from mespieces.models import JournalAttestation, JournalLog, JournalPayload, JournalRecord
+from mespieces.verifier import attached, note, receipt
+
+
+@pytest.fixture(scope="module")
+def tsa(tmp_path_factory):
+    with authorities.serving(authorities.Authority(tmp_path_factory.mktemp("tsa"))) as served:
+        yield served
+
+
+@pytest.fixture
+def dated(gateways, tsa):
+    """The product with an authority that dates its journal, at the authority's own time."""
+    reached = (Authority(tsa.url, (tsa.root,), within=5.0),)
+    opened = dataclasses.replace(gateways, authorities=reached, clock=ManualClock(SystemClock().now()))
+    make.office(opened, "Étude du temps")  # the anomaly of a clock that is not that of other tests is behind
+    return opened
+
+
+def filed(gateways):
+    return make.filed(gateways, documents=2, recipients=("Alexandre Payet", "Béatrice Roux"))
+
+
+def read(gateways, who, number):
+    session = make.identified(gateways, who)
+    reading = consultations.open_document(gateways, session, number, "file", make.TRACE, whole=True)
+    consultations.finish(gateways, session, reading, "file", make.TRACE, whole=True, sent=1)
+    return session
+
+
+def trusted(gateways):
+    return [note.verifier(row.origin, gateways.journal_key) for row in JournalLog.select()]
+
+
+def carried(made):
+    return [receipt.parse(data) for data in attached.receipts(made).values()]
+
+
+def words(made):
+    text = " ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(made)).pages)
+    return " ".join(text.replace("\u200b", "").split())
+
+
+def test_an_attestation_of_deposit_carries_the_receipts_of_the_filing_and_of_each_document(gateways):
+    deposit = filed(gateways)
+    made = attestations.of_deposit(gateways, deposit, by=journal.OPERATOR)
+    verdicts = [receipt.verify(one, trusted(gateways)) for one in carried(made)]
+
+    assert [verdict.findings for verdict in verdicts] == [[], [], []]
+    assert [verdict.header.operation for verdict in verdicts] == ["document.deposited"] * 2 + ["deposit.filed"]
+    told = {verdict.facts["object"].get("fingerprint") for verdict in verdicts}
+    assert told >= {document.fingerprint for document in deposit.documents}
+    assert "provisoire" in words(made)
+    assert "3 reçus sont joints" in words(made)
+    assert "https://pieces.example.fr/audit" in words(made).replace(" ", "")
+
+
+def test_the_pdf_says_that_it_is_archival_and_tagged_and_what_its_files_are(gateways):
+    made = attestations.of_deposit(gateways, filed(gateways), by=journal.OPERATOR)
+    with pikepdf.open(io.BytesIO(made)) as opened, opened.open_metadata() as metadata:
+        assert (metadata["pdfaid:part"], metadata["pdfaid:conformance"].upper()) == ("3", "A")
+        assert metadata["pdfuaid:part"] == "1"
+        assert opened.Root.MarkInfo.Marked
+        assert [str(one.AFRelationship) for one in opened.Root.AF] == ["/Data"] * 3
+
+
+def test_a_recipients_attestation_carries_their_own_consultations_alone(gateways):
+    payet, roux = filed(gateways).recipients.order_by(make.Recipient.name)
+    read(gateways, roux, 2)
+    session = read(gateways, payet, 1)
+    made = attestations.of_own_consultations(gateways, session, make.TRACE)
+    [only] = carried(made)
+
+    verdict = receipt.verify(only, trusted(gateways))
+    assert (verdict.findings, verdict.header.operation) == ([], "document.consulted")
+    assert verdict.facts["author"]["name"] == "Alexandre Payet"
+    assert all(b"Roux" not in data for data in attached.receipts(made).values())
+
+
+def test_what_a_third_party_dated_is_certain_and_openssl_agrees(dated, tsa, tmp_path):
+    deposit = filed(dated)
+    assert "provisoire" in words(attestations.of_deposit(dated, deposit, by=journal.OPERATOR))
+    assert anchors.keep_up(dated)
+    made = attestations.of_deposit(dated, deposit, by=journal.OPERATOR)
+
+    assert "provisoire" not in words(made)
+    assert "Horodatage) a daté le journal" in words(made)
+    for one in carried(made):
+        assert receipt.date(one, [tsa.root]).authority == "Horodatage"
+        assert tsa.accepts(receipt.proof.parse(one.tlog_proof).checkpoint, one.timestamp)
+    found = authenticity.examine(dated, made)
+    assert (found.state, {one.authority for one in found.receipts}) == (State.VALID, {"Horodatage"})
+
+
+def test_a_receipt_verifies_after_the_deposit_ended_and_the_journal_was_purged(gateways):
+    deposit = filed(gateways)
+    made = attestations.of_deposit(gateways, deposit, by=journal.OPERATOR)
+    gateways.clock.advance(deposit.expires_at + relativedelta(months=7) - gateways.clock.now())
+    clockwork.confirm(gateways.clock.now())
+    retention.expire(gateways)
+    assert purges.run(gateways)
+    assert JournalPayload.select().where(JournalPayload.deposit == deposit.id, JournalPayload.group == "proof").count()
+
+    assert all(receipt.verify(one, trusted(gateways)).findings == [] for one in carried(made))
+    assert authenticity.examine(gateways, made).state is State.VALID
+    later = attestations.of_deposit(gateways, deposit, by=journal.OPERATOR)
+    assert carried(later) == []
+    assert checkpoints.verify(gateways).findings == ()
+
+
+def test_a_record_under_no_checkpoint_has_no_receipt_yet(gateways):
+    filed(gateways)
+    log = journal.head().log
+
+    assert receipts.of([(log, 0)]) == []
+    checkpoints.publish(gateways)
+    assert len(receipts.of([(log, 0), (log, 10**6), ("0" * 32, 0)])) == 1
+
+
+def test_a_receipt_costs_as_little_in_a_long_journal(gateways, caplog):
+    filed(gateways)
+    log = journal.head().log
+
+    def asked(size):
+        start = journal.head().size
+        rows = [
+            (log, number, f"{number:064x}", os.urandom(32).hex(), "journal.read", "2026-11-24T10:00:00.000000Z", b"{}")
+            for number in range(start, size)
+        ]
+        with models.write():
+            for at in range(0, len(rows), 1000):
+                JournalRecord.insert_many(rows[at : at + 1000]).execute()
+            JournalLog.update(size=size, head=rows[-1][3]).execute()
+        checkpoints.publish(gateways)
+        with caplog.at_level(logging.DEBUG, "peewee"):
+            caplog.clear()
+            assert receipts.of([(log, 3)])
+            return len(caplog.records)
+
+    short, long = asked(1_000), asked(20_000)
+    # The first checkpoint that covers the record stays the one it is proven under.
+    assert long <= short
+    with models.write():
+        checkpoints.JournalCheckpoint.delete().where(checkpoints.JournalCheckpoint.size < 20_000).execute()
+    with caplog.at_level(logging.DEBUG, "peewee"):
+        caplog.clear()
+        assert receipts.of([(log, 3)])
+        assert len(caplog.records) <= short + 10
+
+
+def test_a_file_that_comes_back_is_told_as_it_is(gateways):
+    deposit = filed(gateways)
+    made = attestations.of_deposit(gateways, deposit, by=journal.OPERATOR)
+    data = next(iter(attached.receipts(made).values()))
+    before = make.everything()
+
+    assert authenticity.examine(gateways, made).state is State.VALID
+    assert authenticity.examine(gateways, made + b"\n").state is State.UNKNOWN
+    assert authenticity.examine(gateways, data).state is State.VALID
+    assert authenticity.examine(gateways, data.replace(b"document.deposited", b"document.deposidet")).state is (
+        State.ALTERED
+    )
+    for garbage in (b"", b"{}", b"x" * 100, b"[" * 10_000, b"\xff"):
+        with pytest.raises(authenticity.NotAReceipt):
+            authenticity.examine(gateways, garbage)
+    assert make.everything() == before
+
+
+def test_no_bit_of_a_receipt_can_change_unseen(gateways):
+    deposit = filed(gateways)
+    made = attestations.of_deposit(gateways, deposit, by=journal.OPERATOR)
+    data = next(iter(attached.receipts(made).values()))
+    whole, said = receipt.parse(data), set()
+    for place in range(0, len(data) * 8, 7):
+        changed = bytearray(data)
+        changed[place // 8] ^= 1 << place % 8
+        try:
+            found = authenticity.examine(gateways, bytes(changed))
+        except authenticity.NotAReceipt:
+            continue
+        said.add(found.state)
+        assert found.state is not State.VALID or receipt.parse(bytes(changed)) == whole, place
+    assert State.ALTERED in said
+
+
+def test_what_is_of_another_service_is_unknown(gateways):
+    deposit = filed(gateways)
+    made = attestations.of_deposit(gateways, deposit, by=journal.OPERATOR)
+    data = next(iter(attached.receipts(made).values()))
+    log = journal.head().log
+    assert authenticity.examine(gateways, data.replace(log.encode(), b"0" * 32)).state is State.UNKNOWN
+
+    with models.write():
+        JournalAttestation.delete().execute()
+    assert authenticity.examine(gateways, made).state is State.UNKNOWN
+
+
+def test_the_program_verifies_the_attestation_offline(gateways, tmp_path):
+    made = attestations.of_deposit(gateways, filed(gateways), by=journal.OPERATOR)
+    (tmp_path / "attestation.pdf").write_bytes(made)
+    given = ["--receipt", str(tmp_path / "attestation.pdf"), "--vkey", checkpoints.vkey(gateways)]
+    program = [sys.executable, "-m", "mespieces.verifier", *given]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr + done.stdout
