@@ -2,7 +2,7 @@
 # Installs the Debian packages that the project needs from the machine, when whoever runs it may.
 #
 #   programs.sh venv PYTHON   what makes a virtual environment; fails when it cannot be had
-#   programs.sh tests         PostgreSQL, Chromium, faketime; the tests name what stays missing
+#   programs.sh tests         PostgreSQL, Chromium, faketime, openssl, pdftotext; the tests name what stays missing
 set -uo pipefail
 
 has() { compgen -G "$1" >/dev/null; }
@@ -36,6 +36,7 @@ tests)
     has '/usr/lib/postgresql/*/bin/initdb' || install postgresql
     command -v faketime >/dev/null || install faketime
     command -v openssl >/dev/null || install openssl
+    command -v pdftotext >/dev/null || install poppler-utils
     # Ubuntu's chromium package only points to a snap, which a test cannot drive.
     if command -v chromium >/dev/null || has "$HOME/.cache/ms-playwright/chromium-*/"; then
         exit 0

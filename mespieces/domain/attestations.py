@@ -41,7 +41,7 @@ class AskedTooOften(TooMany):
         "Vous avez déjà demandé cette attestation de nombreuses fois : celles que vous avez téléchargées restent valables. "
         "Une nouvelle pourra être établie dans une heure."
     )
-    heading = "JournalAttestation déjà établie"
+    heading = "Attestation déjà établie"
     advice = "Ouvrez une de celles que vous avez téléchargées, ou revenez plus tard."
 
 

@@ -65,7 +65,7 @@ def signed_in(gateways, member, password):
 def details(operation_author="member"):
     """The details of the records of members, in order."""
     query = JournalPayload.select().where(JournalPayload.group == "proof").order_by(JournalPayload.sequence)
-    bodies = [journal._entry(0, "2026-11-24T10:00:00.000000Z", "", row.body).body for row in query]
+    bodies = [journal.read_entry(0, "2026-11-24T10:00:00.000000Z", "", row.body).body for row in query]
     return [body["detail"] for body in bodies if body["author"]["kind"] == operation_author]
 
 

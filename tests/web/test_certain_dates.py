@@ -80,7 +80,7 @@ def test_the_story_tells_of_dates_and_of_a_clock_that_drifts_in_words(dated):
     log, size = journal.head().log, journal.head().size
     told = []
     for line in journal.lines(log, size - 2):
-        entry = journal._entry(line.sequence, line.time, line.operation, line.proof[1])
+        entry = journal.read_entry(line.sequence, line.time, line.operation, line.proof[1])
         told.append(words.happened(entry).replace("\u00a0", " "))
 
     assert office.name
