@@ -175,7 +175,8 @@ CREATE TABLE fact (name TEXT PRIMARY KEY, at {instant} NOT NULL, detail TEXT NOT
 # The journal's headers never change (art. 6): the database itself refuses, whoever asks.
 SQLITE_GUARDS = """
 CREATE TRIGGER journal_record_no_replace BEFORE INSERT ON journal_record
-  WHEN EXISTS (SELECT 1 FROM journal_record WHERE log = NEW.log AND (sequence = NEW.sequence OR previous = NEW.previous))
+  WHEN EXISTS (SELECT 1 FROM journal_record WHERE log = NEW.log AND sequence = NEW.sequence)
+    OR EXISTS (SELECT 1 FROM journal_record WHERE log = NEW.log AND previous = NEW.previous)
   BEGIN SELECT RAISE(ABORT, 'journal_record never changes'); END;;
 CREATE TRIGGER journal_record_no_update BEFORE UPDATE ON journal_record
   BEGIN SELECT RAISE(ABORT, 'journal_record never changes'); END;;

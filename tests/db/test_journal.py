@@ -77,6 +77,28 @@ def test_a_fact_and_its_record_are_undone_together(gateways):
     assert checkpoints.verify(gateways).findings == ()
 
 
+def test_a_record_costs_as_little_at_the_end_of_a_long_journal(gateways):
+    if not models.is_sqlite():
+        return  # its indexes are the same, and its triggers look at nothing
+    steps = []
+
+    def cost():
+        steps.clear()
+        models.database.connection().set_progress_handler(lambda: steps.append(1), 10)
+        try:
+            append(gateways)
+        finally:
+            models.database.connection().set_progress_handler(None, 0)
+        return len(steps)
+
+    append(gateways)
+    first = cost()
+    for _ in range(300):
+        append(gateways)
+
+    assert cost() <= first + 5
+
+
 def test_an_operation_unknown_to_the_format_is_not_written(gateways):
     with pytest.raises(record.HeaderNotCanonical):
         append(gateways, "deposit.invented")
