@@ -1,5 +1,7 @@
 """What an export says of itself, read before anything is verified: it explains, and proves nothing by itself."""
 
+import io
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,14 +16,13 @@ def announced(where: Source, name: str) -> tuple[list[purge.Purge], dict[str, st
     """
     purges: list[purge.Purge] = []
     anchors: dict[str, str] = {}
-    for line in export.lines(where, name):
-        if _PURGED in line or _ANCHORED in line:
-            with suppress(export.LineRefused, record.HeaderNotCanonical, canonical.NotCanonical):
-                data, payload, _ = export.parse_line(line)
-                header = record.parse(data)
-                if isinstance(payload, tuple) and record.commit("proof", *payload) == header.proof:
-                    purges += purge.announced(header, payload[1]) if header.operation == "journal.purged" else []
-                    anchors |= _anchor(header, payload[1])
+    for line in _telling(where, name):
+        with suppress(export.LineRefused, record.HeaderNotCanonical, canonical.NotCanonical):
+            data, payload, _ = export.parse_line(line)
+            header = record.parse(data)
+            if isinstance(payload, tuple) and record.commit("proof", *payload) == header.proof:
+                purges += purge.announced(header, payload[1]) if header.operation == "journal.purged" else []
+                anchors |= _anchor(header, payload[1])
     return purges, anchors
 
 
@@ -39,6 +40,13 @@ def citation(body: bytes) -> dict[str, Any]:
         cited = detail.get("reopened") if isinstance(detail, dict) else None
         return cited if isinstance(cited, dict) else {}
     return {}
+
+
+def _telling(where: Source, name: str) -> Iterator[bytes]:
+    """Yield the lines that may announce a purge or name a token: a run of lines that holds none is not cut."""
+    for block in export.blocks(where, name):
+        if _PURGED in block or _ANCHORED in block:
+            yield from (line for line in io.BytesIO(block) if _PURGED in line or _ANCHORED in line)
 
 
 def _anchor(header: record.Header, body: bytes) -> dict[str, str]:

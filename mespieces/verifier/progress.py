@@ -28,7 +28,7 @@ def shown(where: Source, screen: TextIO, after: float = AFTER) -> Iterator[Sourc
 
 
 class _Watched:
-    """An export of which every line read counts."""
+    """An export of which every byte read counts."""
 
     def __init__(self, where: Source, screen: TextIO, after: float) -> None:
         self._where, self._screen = where, screen
@@ -62,10 +62,10 @@ class _Counted:
     def __init__(self, stream: IO[bytes], advance: Callable[[int], None]) -> None:
         self._stream, self._advance = stream, advance
 
-    def readline(self, limit: int) -> bytes:
-        line = self._stream.readline(limit)
-        self._advance(len(line))
-        return line
+    def read(self, size: int) -> bytes:
+        piece = self._stream.read(size)
+        self._advance(len(piece))
+        return piece
 
     def __enter__(self) -> Self:
         return self

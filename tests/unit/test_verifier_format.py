@@ -129,6 +129,12 @@ def test_a_combining_mark_after_an_escape_is_still_in_normal_form():
     assert canonical.parse('{"a":"\\n\u0303"}'.encode()) == {"a": "\n\u0303"}
 
 
+@given(st.text(st.characters(max_codepoint=0x180), max_size=20))
+def test_whether_a_text_is_in_normal_form_does_not_depend_on_how_it_is_looked_at(text):
+    assert canonical._is_normal(text) == unicodedata.is_normalized("NFC", text)
+    assert canonical._is_normal(text + "e\u0301") is False
+
+
 @settings(deadline=None)
 @given(st.binary(min_size=1), st.data())
 def test_no_two_headers_read_the_same(noise, data):
