@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -224,9 +225,15 @@ def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 2_000) -> It
         for row in rows:
             sequence, previous, hashed, operation, time, header, *beside, deposit, office = row
             proof, trace = _payload(*beside[:2]), _payload(*beside[2:])
-            whose = JournalPayload.deposit.python_value(deposit), JournalPayload.office.python_value(office)
+            whose = _read_id(deposit), _read_id(office)
             yield Line(sequence, previous, hashed, operation, time, header, proof, trace, *whose)
         start = rows[-1][0] + 1
+
+
+@lru_cache(maxsize=1024)
+def _read_id(value: Any) -> UUID | None:
+    """Return an identifier as read from a table: neighbours are of the same deposit."""
+    return JournalPayload.deposit.python_value(value)
 
 
 def _payload(salt: bytes | None, body: bytes | None) -> tuple[bytes, bytes] | None:

@@ -1,45 +1,28 @@
 """Speed as ratios against a limit measured in the same run: `make bench`."""
 
 import hashlib
-import itertools
 import os
 import random
 import re
-import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+import journals
 import make
 import servers
 from flask import Flask
+from measure import seconds, told
 
 from mespieces import app, config, migrations, models, runtime
-from mespieces.domain import checkpoints, codes, journal
+from mespieces.domain import codes, journal
 from mespieces.gateways import keys, streaming
 
-RECORDS = 2_000
 SEAL = 256 << 20
 ATTEMPTS = 150  # of each kind
 ALIKE = 0.10  # how far medians may lie apart
-
-
-def seconds(act: Callable[[], object]) -> float:
-    """Return the best of three runs."""
-    best = float("inf")
-    for _ in range(3):
-        started = time.perf_counter()
-        act()
-        best = min(best, time.perf_counter() - started)
-    return best
-
-
-def told(name: str, ratio: float, detail: str) -> None:
-    """Print one line of the result."""
-    print(f"{name:<42} {ratio:6.2f}   {detail}")  # noqa: T201 — a bench speaks
 
 
 def open_product(folder: Path, url: str = "") -> runtime.Runtime:
@@ -54,71 +37,6 @@ def open_product(folder: Path, url: str = "") -> runtime.Runtime:
     opened = runtime.open_runtime(settings)
     journal.open_log(opened.gateways)
     return opened
-
-
-def bench_append(opened: runtime.Runtime, folder: Path) -> None:
-    """Appending, against bare commits of the same rows in the same tables with the same durability.
-
-    The rows are made beforehand; the bare tables have the keys of the product's, without its triggers and references.
-    """
-    count = RECORDS // 4
-
-    def append() -> None:
-        for _ in range(count):
-            with models.write():
-                journal.append(opened.gateways, "journal.read", author=journal.OPERATOR)
-
-    bare = sqlite3.connect(folder / "bare.db", isolation_level=None)
-    bare.execute("PRAGMA journal_mode=wal")
-    bare.execute("PRAGMA synchronous=full")
-    bare.execute("CREATE TABLE log (log TEXT PRIMARY KEY, size BIGINT, head TEXT, time TEXT)")
-    bare.execute(
-        "CREATE TABLE record (log TEXT, sequence BIGINT, previous TEXT, hash TEXT, operation TEXT, time TEXT, "
-        "header BLOB, PRIMARY KEY (log, sequence), UNIQUE (log, previous))"
-    )
-    bare.execute(
-        "CREATE TABLE payload (log TEXT, sequence BIGINT, payload_group TEXT, salt BLOB, body BLOB, deposit TEXT, "
-        "office TEXT, PRIMARY KEY (log, sequence, payload_group))"
-    )
-    bare.execute("CREATE INDEX payload_deposit ON payload (deposit, sequence)")
-    bare.execute("CREATE TABLE one (header BLOB, hash TEXT, proof BLOB, trace BLOB)")
-    bare.execute("INSERT INTO log VALUES (?, 0, '', '')", ("0" * 32,))
-    time_of, numbers = "2026-11-24T10:00:00.000000Z", itertools.count()
-    rows = [(os.urandom(16).hex() * 2, os.urandom(430), os.urandom(32)) for _ in range(count)]
-
-    def commit() -> None:
-        for hashed, header, salt in rows:
-            number = next(numbers)
-            bare.execute("BEGIN IMMEDIATE")
-            record = ("0" * 32, number, f"{number:064}", hashed, "journal.read", time_of, header)
-            bare.execute("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", record)
-            payloads = ("0" * 32, number, "proof", salt, header[:90], None, None)
-            others = ("0" * 32, number, "trace", salt, b"{}", None, None)
-            bare.execute("INSERT INTO payload VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)", payloads + others)
-            bare.execute(
-                "UPDATE log SET size = ?, head = ?, time = ? WHERE log = ?", (number, hashed, time_of, "0" * 32)
-            )
-            bare.execute("COMMIT")
-
-    def commit_one() -> None:
-        for hashed, header, _ in rows:
-            bare.execute("BEGIN IMMEDIATE")
-            bare.execute("INSERT INTO one VALUES (?, ?, ?, ?)", (header, hashed, header[:200], header[:60]))
-            bare.execute("COMMIT")
-
-    one, limit, ours = seconds(commit_one), seconds(commit), seconds(append)
-    told(
-        "append / bare commit, same rows", limit / ours, f"{count / ours:.0f} records/s, {count / limit:.0f} commits/s"
-    )
-    told("append / bare commit, one row, one table", one / ours, f"{count / one:.0f} commits/s")
-    bare.close()
-
-
-def bench_verify(opened: runtime.Runtime) -> None:
-    """Verifying the whole chain, against SHA-256 of as many bytes."""
-    size = checkpoints.head().size
-    taken = seconds(lambda: checkpoints.verify(opened.gateways))
-    told("verify (records/s / 50 000)", size / taken / 50_000, f"{size / taken:.0f} records/s")
 
 
 def bench_seal() -> None:
@@ -207,11 +125,12 @@ def main() -> None:
     bench_seal()
     with tempfile.TemporaryDirectory() as name:
         opened = open_product(Path(name))
-        bench_append(opened, Path(name))
-        bench_verify(opened)
+        journals.bench_append(opened, Path(name))
         bench_views(opened)
         alike = bench_refusals(opened)
         opened.database.close()
+    with tempfile.TemporaryDirectory() as name:
+        journals.bench_lengths(open_product, Path(name))
     with servers.postgresql(durable=True) as server, tempfile.TemporaryDirectory() as name:
         told("on PostgreSQL", 1.0, "")
         opened = open_product(Path(name), servers.create_database(server))
