@@ -1,6 +1,6 @@
 """Our tree and its proofs compared with somebody else's RFC 9162: pymerkle, which shares nothing with ours.
 
-Notes are compared with the specification's own vector (`test_verifier_tree.py`) and with the auditor's program.
+Notes, checkpoints and their proofs are compared in `test_verifier_against_c2sp.py`.
 """
 
 import importlib.util
