@@ -7,14 +7,16 @@ are met, so that a root costs O(log n).
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from mespieces import models
 from mespieces.domain import clockwork, journal
 from mespieces.gateways import Gateways
 from mespieces.models import Fact, JournalCheckpoint, JournalLog, JournalPayload, JournalRecord, JournalSubtree
-from mespieces.verifier import merkle, note, purge, record
+from mespieces.verifier import claims, merkle, note, purge, record
 from mespieces.verifier.chain import Chain
 
 VERIFIED = "journal.verified"
@@ -104,11 +106,14 @@ def recent(limit: int = 10) -> Sequence[JournalCheckpoint]:
 
 
 def verify(gateways: Gateways) -> Verification:
-    """Read the whole journal again, record by record, keep the result and return it."""
+    """Read the whole journal again, record by record, and those it continues; keep the result and return it.
+
+    What is found in an earlier journal bears its name.
+    """
     started = time.perf_counter()
     with journal.snapshot():
         row = journal.head()
-        findings = _walk(gateways, row)
+        findings = _walk_all(gateways, row)
     result = Verification(gateways.clock.now(), row.size, time.perf_counter() - started, tuple(findings))
     detail = json.dumps({"size": result.size, "seconds": result.seconds, "findings": findings})
     with models.write():
@@ -125,8 +130,53 @@ def last_verification() -> Verification | None:
     return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]))
 
 
-def _walk(gateways: Gateways, row: JournalLog) -> list[str]:
-    """Return the findings of the chain up to `row`'s size, the projections and the kept checkpoints included."""
+class _Cited(NamedTuple):
+    """How a journal ended, and how far it was known to reach, says the one that continues it."""
+
+    log: str
+    size: int
+    head: str
+    known: int
+
+
+def _walk_all(gateways: Gateways, newest: JournalLog) -> list[str]:
+    """Return the findings of every journal, from the newest back: each cites how the one before ended."""
+    rows = {row.log: row for row in JournalLog.select()}
+    findings: list[str] = []
+    name, cited = newest.log, None
+    while name in rows:
+        row = rows.pop(name)
+        named = f" {name}" if row.closed_at else ""
+        findings += [f"{found}{named}" for found in _walk(gateways, row, cited)]
+        if cited := _cited_by(name):
+            ended = rows.get(cited.log)
+            if ended is None:
+                findings.append(f"0 TAIL_TRUNCATED {cited.log}")
+            elif cited.size == ended.size and cited.head != ended.head:
+                findings.append(f"0 PREVIOUS_MISMATCH{named}")
+        name = cited.log if cited and cited.log in rows else next(iter(rows), "")
+    return findings
+
+
+def _cited_by(log: str) -> _Cited | None:
+    """Return what the first record of a journal says of the one it continues, None when it continues none."""
+    query = JournalPayload.select(JournalPayload.body).where(
+        JournalPayload.log == log, JournalPayload.sequence == 0, JournalPayload.group == "proof"
+    )
+    body = next((bytes(row.body) for row in query if row.body is not None), b"")
+    match claims.citation(body):
+        case {"log": str(name), "size": int(size), "head": str(head), "checkpoint": {"size": int(known)}}:
+            return _Cited(name, size, head, known)
+        case {"log": str(name), "size": int(size), "head": str(head)}:
+            return _Cited(name, size, head, 0)
+    return None
+
+
+def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str]:
+    """Return the findings of the chain up to `row`'s size, the projections and the kept checkpoints included.
+
+    `cited` is what the journal that continues it says of its end: what it says was lost is no fault of the tables.
+    """
     chain, findings = Chain(row.log, _announced(row.log)), []
     kept = {
         c.size: bytes(c.note)
@@ -142,9 +192,9 @@ def _walk(gateways: Gateways, row: JournalLog) -> list[str]:
         if (signed := kept.pop(chain.size, None)) is not None:
             findings += _checkpoint_wrong(signed, chain, key)
     findings += [f"{f.sequence} {f.code}" for f in chain.finish()]
-    if (chain.size, chain.head.hex()) != (row.size, row.head):
-        findings.append(f"{chain.size} TAIL_TRUNCATED")
-    if kept and f"{chain.size} TAIL_TRUNCATED" not in findings:
+    ended, known = (cited.size, cited.known) if cited else (0, 0)
+    whole = (chain.size, chain.head.hex()) == (row.size, row.head) and chain.size >= ended
+    if not whole or max(kept, default=0) > max(chain.size, known):
         findings.append(f"{chain.size} TAIL_TRUNCATED")
     return findings
 
@@ -165,7 +215,11 @@ def _announced(log: str) -> list[purge.Purge]:
         )
         .tuples()
     )
-    return [found for header, body in query for found in purge.announced(record.parse(bytes(header)), bytes(body))]
+    found: list[purge.Purge] = []
+    for header, body in query:
+        with suppress(record.HeaderNotCanonical):  # it will be named in its turn
+            found += purge.announced(record.parse(bytes(header)), bytes(body))
+    return found
 
 
 def _projects(line: journal.Line, chain: Chain) -> bool:
