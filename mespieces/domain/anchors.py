@@ -104,13 +104,12 @@ def check_clock(gateways: Gateways) -> None:
 
 def export(name: str, size: int, folder: Path) -> None:
     """Write the tokens over the first `size` records of a journal, and the certificates they carry."""
-    carried: dict[bytes, None] = {}
     query = JournalTimestamp.select().where(JournalTimestamp.log == name, JournalTimestamp.size <= size)
-    for one in query.order_by(JournalTimestamp.size, JournalTimestamp.number):
+    kept = query.order_by(JournalTimestamp.size, JournalTimestamp.number)
+    for one in kept.iterator():
         (folder / f"{one.size}.{one.number}.tsr").write_bytes(bytes(one.der))
-        carried |= dict.fromkeys(timestamp.certificates(bytes(one.der)))
-    if carried:
-        (folder / "certificates.pem").write_bytes(b"".join(carried))
+    if carried := timestamp.certificates(bytes(one.der) for one in kept.clone().iterator()):
+        (folder / "certificates.pem").write_bytes(carried)
 
 
 def _waiting(last: JournalTimestamp | None) -> int:

@@ -1,16 +1,15 @@
 """The verification of a whole export: its journals, their checkpoints, their ends, against what the auditor trusts."""
 
-import hashlib
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography import x509
 
-from mespieces.verifier import claims, export, note, record, timestamp
+from mespieces.verifier import claims, export, note, tokens
 from mespieces.verifier.chain import WITHHELD, Chain
 from mespieces.verifier.export import Source, Unreadable
 from mespieces.verifier.findings import Code, Finding
@@ -77,9 +76,10 @@ def verify(where: Source, trust: Trust) -> Report:
     audits: dict[str, _Audit] = {}
     for folder in ("", *_earlier(where, "")):
         audit = _Audit(where, folder, trust, current=not folder)
+        if audits.setdefault(audit.seen.log, audit) is not audit:  # two readers could see two journals
+            raise Unreadable(f"le journal {audit.seen.log} figure deux fois dans l’export")
         report.add(audit.run())
         report.logs.append(audit.seen)
-        audits.setdefault(audit.seen.log, audit)
     for audit in audits.values():
         report.add(_lost(audit, audits))
     report.bound = _bound(audits)
@@ -141,26 +141,22 @@ class _Audit:
         self._trusted = _trusted(trust, self.seen, current=current)
         self._keys = self._trusted if current and self._trusted else [*self._trusted, *claims.own_key(about)]
         self._own_key = claims.own_key(about)
-        self._sizes = set(_sizes(where.names(f"{folder}checkpoints"), _NOTE))
+        self._sizes = {int(match[1]) for match in map(_NOTE, where.names(f"{folder}checkpoints")) if match}
         kept = [(held.size, held.root) for held in trust.since if _log_of(held.origin) == self.seen.log]
         marks: list[tuple[int, bytes]] = sorted([*kept, *((size, b"") for size in self._sizes)])
         self._marks = deque(marks)
-        self.seen.timestamps = [name for name in where.names(f"{folder}timestamps") if _TOKEN(name)]
-        self._purges, self._anchors = claims.announced(where, f"{folder}journal.jsonl")
-        self._bad = {name for name in self.seen.timestamps if not self._holds(name, trust.roots)}
-        good = [name for name in self.seen.timestamps if name not in self._bad]
-        stamped = self._sizes.intersection(_sizes(good, _TOKEN))
-        self._dated = stamped if trust.roots else set()
-        self.seen.anchored_size = max([*stamped, *(size for size, _ in kept)], default=0)
+        self._purges, recorded = claims.announced(where, f"{folder}journal.jsonl")
+        self._tokens = tokens.examine(where, folder, self._sizes, recorded, trust.roots)
+        self.seen.timestamps, self.seen.dated = self._tokens.names, self._tokens.dated
+        self._dated = self._tokens.stamped if trust.roots else set()
+        self.seen.anchored_size = max([*self._tokens.stamped, *(size for size, _ in kept)], default=0)
         self.signed_size = 0
         """The size of the newest checkpoint that is rightly signed."""
         self.cited: dict[str, Any] = {}
 
     def run(self) -> Iterator[Finding]:
         """Yield what is wrong with this journal, and fill `seen`. Raises `Unreadable`."""
-        for bad in sorted(self._bad):
-            (size,) = _sizes([bad], _TOKEN)
-            about = f"{self._folder}timestamps/{bad}"
+        for size, about in self._tokens.faults:
             yield Finding(Code.BAD_TIMESTAMP, max(size - 1, 0), self.seen.log, about)
         if not self._own_key or (self._current and self._trusted and self._own_key[0] not in self._trusted):
             yield Finding(Code.BAD_SIGNATURE, 0, self.seen.log, f"{self._folder}log.json")
@@ -178,23 +174,6 @@ class _Audit:
         seen = self.seen
         seen.size, seen.head, seen.root, seen.time = chain.size, chain.head.hex(), chain.root().hex(), chain.time
         seen.purged, seen.withheld = chain.purged, chain.withheld
-
-    def _dates(self, name: str, roots: Sequence[x509.Certificate]) -> bool:
-        """Tell whether a token dates the checkpoint it is named after, for one of the auditor's authorities."""
-        (size,) = _sizes([name], _TOKEN)
-        data = export.read(self._where, f"{self._folder}checkpoints/{size}.note") or b""
-        token = export.read(self._where, f"{self._folder}timestamps/{name}") or b""
-        with suppress(timestamp.TokenRefused):
-            self.seen.dated = max(self.seen.dated, record.format_time(timestamp.verify(data, token, roots).time))
-            return True
-        return False
-
-    def _holds(self, name: str, roots: Sequence[x509.Certificate]) -> bool:
-        """Tell whether a token is the one the journal recorded, if it did, and dates its checkpoint, given roots."""
-        token = export.read(self._where, f"{self._folder}timestamps/{name}") or b""
-        if self._anchors.get(name, "") not in {"", hashlib.sha256(token).hexdigest()}:
-            return False
-        return not roots or self._dates(name, roots)
 
     def _feed(self, chain: Chain, line: bytes) -> list[Finding]:
         try:
@@ -281,9 +260,4 @@ def _trusted(trust: Trust, seen: LogReport, *, current: bool) -> list[note.Verif
     return [*trust.keys, *(key._replace(name=seen.origin) for key in trust.keys if key.name != seen.origin)]
 
 
-def _sizes(names: Iterable[str], form: Callable[[str], re.Match[str] | None]) -> list[int]:
-    return [int(match[1]) for match in map(form, names) if match]
-
-
 _NOTE = re.compile(r"(0|[1-9][0-9]{0,15})\.note").fullmatch
-_TOKEN = re.compile(r"(0|[1-9][0-9]{0,15})\.[1-9][0-9]{0,8}\.tsr").fullmatch

@@ -50,5 +50,5 @@ _WORDS = {
     Code.TAIL_TRUNCATED: "la fin du journal manque à partir de cet enregistrement",
     Code.TAIL_LOST: "la fin de ce journal, rouvert ensuite, a été perdue à partir de cet enregistrement",
     Code.BAD_SIGNATURE: "la signature du point de contrôle qui s’arrête ici n’est pas celle de la clé attendue",
-    Code.BAD_TIMESTAMP: "le jeton d’horodatage de ce point de contrôle n’est pas valable",
+    Code.BAD_TIMESTAMP: "le jeton d’horodatage de ce point de contrôle manque ou n’est pas valable",
 }

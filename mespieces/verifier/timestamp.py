@@ -1,7 +1,9 @@
 """RFC 3161: whether a token truly dates some bytes, told from the bytes, the token and the roots alone."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+import ssl
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -98,15 +100,16 @@ def verify(
     return stated
 
 
-def certificates(token: bytes) -> list[bytes]:
-    """Return the certificates that a token carries, in PEM. Raises `TokenRefused`."""
-    found = sorted(_decode(token).signed_data.certificates)
-    return [_pem(der) for der in found]
+def certificates(tokens: Iterable[bytes]) -> bytes:
+    """Return the certificates that these tokens carry, each once, in PEM: for whoever verifies with other programs.
 
-
-def _pem(der: bytes) -> bytes:
-
-    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+    What is no token carries none.
+    """
+    carried: dict[bytes, None] = {}
+    for token in tokens:
+        with suppress(TokenRefused):
+            carried |= dict.fromkeys(sorted(_decode(token).signed_data.certificates))
+    return "".join(map(ssl.DER_cert_to_PEM_cert, carried)).encode()
 
 
 def _decode(token: bytes) -> TimeStampResponse:

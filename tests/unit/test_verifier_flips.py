@@ -9,7 +9,7 @@ from pathlib import Path
 import authority as authorities
 import pytest
 
-from mespieces.verifier import audit, merkle, receipt
+from mespieces.verifier import audit, chain, export, merkle, receipt, timestamp
 from mespieces.verifier.export import Unreadable
 
 
@@ -23,8 +23,6 @@ def load(name):
 maker = load("journal_maker")
 Files = load("test_verifier_export").Files
 SEED, FLIPS = 1124, 5_000
-HELPS_NOBODY = {"timestamps/certificates.pem"}
-"""Written for the convenience of who verifies by other means: nothing is read of it, nothing depends on it."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +32,7 @@ def tsa(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def journal(tsa):
-    """A journal that continues another, was dated, and forgot an address in its time."""
+    """A journal that continues another, was dated twice, forgot an address in its time, and withholds what is not the reader's."""
     before = maker.ordinary(3)
     after = maker.Journal(4, key=before.key)
     root = merkle.root(before.leaves).hex()
@@ -42,10 +40,14 @@ def journal(tsa):
     after.add("journal.opened", detail={"reopened": cited})
     after.add("deposit.filed")
     after.add("document.consulted", trace={"address": "::1", "agent": "é"})
-    signed = after.checkpoint()
-    token = tsa.reply(tsa.query(signed))
-    after.tokens["3.1.tsr"] = token
-    after.add("journal.anchored", detail={"size": 3, "number": 1, "sha256": hashlib.sha256(token).hexdigest()})
+    for _ in range(2):
+        size = len(after.records)
+        token = tsa.reply(tsa.query(after.checkpoint()))
+        after.tokens[f"{size}.1.tsr"] = token
+        after.add("journal.anchored", detail={"size": size, "number": 1, "sha256": hashlib.sha256(token).hexdigest()})
+        after.add("document.consulted", trace={"address": "2001:db8::2", "agent": 'Zoé \U0001f4c4 \\ "'})
+    after.records[-1][1:] = [chain.WITHHELD, chain.WITHHELD]
+    after.checkpoint()
     ranges = [{"from": 2, "to": 2, "group": "trace"}]
     after.add("journal.purged", detail={"ranges": ranges, "reason": "12 mois"}, after=timedelta(days=370))
     after.records[2][2] = None
@@ -54,20 +56,29 @@ def journal(tsa):
     return after
 
 
+@pytest.fixture(scope="module")
+def files(journal):
+    """Its export as the product writes it."""
+    certificates = timestamp.certificates(journal.tokens.values())
+    assert certificates.count(b"BEGIN CERTIFICATE") == 3
+    return {**journal.files(), **journal.before, "timestamps/certificates.pem": certificates}
+
+
 def flipped(data, chance):
     changed = bytearray(data)
     changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
     return bytes(changed)
 
 
-def test_every_one_of_5000_random_bits_changed_in_an_export_is_found(journal, tsa):
-    files = {**journal.files(), **journal.before, "timestamps/certificates.pem": tsa.pem.read_bytes()}
+def test_every_one_of_5000_random_bits_changed_in_an_export_is_found(journal, files, tsa):
     intact = audit.verify(Files(files), audit.Trust(keys=[journal.verifier], roots=[tsa.root]))
-    assert (intact.findings, intact.bound, intact.logs[0].purged, bool(intact.logs[0].dated)) == ([], True, 1, True)
+    seen = intact.logs[0]
+    assert (intact.findings, intact.bound, bool(seen.dated)) == ([], True, True)
+    assert (seen.purged, seen.withheld, len(seen.timestamps), len(journal.notes)) == (1, 2, 2, 4)
     trust = audit.Trust(keys=[journal.verifier])  # the least an auditor brings
     chance, unseen = random.Random(SEED), []
-    names = sorted(files.keys() - HELPS_NOBODY)
-    assert len(names) == 9
+    names = sorted(files)
+    assert len(names) == 13
     for number in range(FLIPS):
         name = names[number % len(names)]
         changed = flipped(files[name], chance)
@@ -80,19 +91,67 @@ def test_every_one_of_5000_random_bits_changed_in_an_export_is_found(journal, ts
     assert unseen == []
 
 
-def test_the_certificates_beside_the_tokens_change_nothing_whatever_they_say(journal, tsa):
-    files = {**journal.files(), **journal.before}
-    trust = audit.Trust(keys=[journal.verifier], roots=[tsa.root])
-    assert audit.verify(Files({**files, "timestamps/certificates.pem": b"?"}), trust) == audit.verify(
-        Files(files), trust
-    )
+def said(report):
+    return [(log.log, log.size, log.head, log.root, log.purged, log.withheld, log.timestamps) for log in report.logs]
 
 
-def test_a_token_that_is_not_the_one_recorded_is_found_without_any_root(journal, tsa):
+def test_a_bit_changed_in_an_archive_is_found_or_changes_nothing_that_it_says(journal, files, tmp_path):
+    """An archive holds more than its files: the hour of each, and its name, without which a checkpoint covers nothing."""
+    written = maker.zipped(files, tmp_path / "whole.zip").read_bytes()
+    trust, chance = audit.Trust(keys=[journal.verifier]), random.Random(SEED)
+
+    def verified(data):
+        (tmp_path / "export.zip").write_bytes(data)
+        with export.source(tmp_path / "export.zip") as where:
+            return audit.verify(where, trust)
+
+    intact, same = verified(written), 0
+    assert intact.findings == []
+    for _ in range(FLIPS // 5):
+        try:
+            report = verified(flipped(written, chance))
+        except Unreadable:
+            continue
+        same += said(report) == said(intact)
+        assert report.findings or said(report) == said(intact)
+    assert same < FLIPS // 20
+
+
+def test_certificates_are_those_that_the_tokens_carry_or_absent(journal, files):
+    trust, name = audit.Trust(keys=[journal.verifier]), "timestamps/certificates.pem"
+
+    assert audit.verify(Files({key: data for key, data in files.items() if key != name}), trust).findings == []
+    for other in (b"", files[name] + b"\n", files[name] * 2):
+        [finding] = audit.verify(Files({**files, name: other}), trust).findings
+        assert (finding.code, finding.sequence, finding.about) == ("BAD_TIMESTAMP", 0, name)
+
+
+@pytest.mark.parametrize(("name", "sequence"), [("3.1.tsr", 2), ("5.1.tsr", 4)])
+def test_a_token_taken_away_or_without_its_checkpoint_is_missed(journal, files, name, sequence):
+    trust, token, note = audit.Trust(keys=[journal.verifier]), f"timestamps/{name}", f"checkpoints/{name[0]}.note"
+    for taken in (token, note):
+        [finding] = audit.verify(Files({key: data for key, data in files.items() if key != taken}), trust).findings
+        assert (finding.code, finding.sequence, finding.about) == ("BAD_TIMESTAMP", sequence, token)
+
+
+def test_an_export_that_holds_two_journals_of_one_name_says_nothing(journal, files):
+    """The second is whole and signed, by a key of its own: one reader would print it, another not."""
+    forged = maker.Journal(9)
+    forged.log, forged.origin = journal.log, journal.origin
+    forged.add("journal.opened")
+    forged.close()
+    twice = {**files, **{f"previous/{'0' * 32}/{name}": data for name, data in forged.files().items()}}
+
+    with pytest.raises(Unreadable, match="deux fois"):
+        audit.verify(Files(twice), audit.Trust(keys=[journal.verifier]))
+
+
+def test_a_token_that_is_not_the_one_recorded_is_found_without_any_root(journal, files, tsa):
     other = tsa.reply(tsa.query(journal.notes[3]))
-    files = {**journal.files(), **journal.before, "timestamps/3.1.tsr": other}
 
-    [finding] = audit.verify(Files(files), audit.Trust(keys=[journal.verifier])).findings
+    [finding] = audit.verify(
+        Files({**files, "timestamps/3.1.tsr": other}), audit.Trust(keys=[journal.verifier])
+    ).findings
     assert (finding.code, finding.sequence, finding.about) == ("BAD_TIMESTAMP", 2, "timestamps/3.1.tsr")
 
 

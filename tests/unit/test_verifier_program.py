@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import select
 import subprocess
 import sys
 from datetime import timedelta
@@ -306,7 +307,9 @@ def test_a_long_reading_shows_how_far_it_is_on_a_terminal_only(journal, tmp_path
                 assert audit.verify(watched, audit.Trust(keys=[journal.verifier])).findings == []
             with progress.shown(where, io.StringIO(), after=0) as unwatched:
                 assert unwatched is where
-        drawn = os.read(seen, 4096).decode()
+        drawn = ""
+        while not drawn.endswith("\r\033[K") and select.select([seen], [], [], 5)[0]:
+            drawn += os.read(seen, 4096).decode()
     finally:
         os.close(seen)
         os.close(terminal)
