@@ -40,6 +40,8 @@ class Authority:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.behaviour, self.asked, self.url = folder, "", 0, ""
+        self.clock: list[str] = []
+        """What runs `openssl` at another time, if anything does."""
         root_key, middle_key, key = (rsa.generate_private_key(65537, 2048) for _ in range(3))
         root = _sign(f"Racine {name}", root_key, f"Racine {name}", root_key, ca=True)
         middle = _sign(f"Intermédiaire {name}", middle_key, f"Racine {name}", root_key, ca=True)
@@ -67,18 +69,32 @@ class Authority:
         """Answer one query as `openssl ts` does."""
         (self.folder / "query.tsq").write_bytes(query)
         command = "openssl ts -reply -config tsa.cnf -queryfile query.tsq -out reply.tsr"
-        subprocess.run(command.split(), cwd=self.folder, check=True, capture_output=True)
+        self._run([*self.clock, *command.split()])
         return (self.folder / "reply.tsr").read_bytes()
 
-    def twin(self) -> x509.Certificate:
-        """Return another certificate of the signer's key, under the same name and number, that lasts longer."""
-        return self._again(ends=timedelta(days=300))
+    def twin(self, **facts) -> x509.Certificate:
+        """Return another certificate of the signer's key, under the same name and number; it lasts longer."""
+        return self._again(ends=timedelta(days=300), **facts)
+
+    def reply_under(self, certificate: x509.Certificate, query: bytes) -> bytes:
+        """Answer one query under a certificate with which `openssl ts` would refuse to start."""
+        self.reply(query)
+        (self.folder / "other.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self._run(["openssl", "ts", "-reply", "-in", "reply.tsr", "-token_out", "-out", "reply.p7"])
+        self._run(["openssl", "cms", "-verify", "-noverify", "-inform", "DER", "-in", "reply.p7", "-out", "stated.der"])
+        signing = "openssl cms -sign -binary -nodetach -cades -md sha256 -econtent_type 1.2.840.113549.1.9.16.1.4"
+        named = "-in stated.der -signer other.pem -inkey signer.key -certfile chain.pem -outform DER -out other.p7"
+        self._run([*signing.split(), *named.split()])
+        token = bytes.fromhex("3003020100") + (self.folder / "other.p7").read_bytes()  # granted
+        return b"\x30\x82" + len(token).to_bytes(2) + token
+
+    def _run(self, command: list[str]) -> None:
+        subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
 
     def query(self, data: bytes) -> bytes:
         """Return a query of openssl's own, over other bytes and with another nonce."""
         (self.folder / "data").write_bytes(data)
-        command = "openssl ts -query -data data -sha256 -cert -out own.tsq"
-        subprocess.run(command.split(), cwd=self.folder, check=True, capture_output=True)
+        self._run(["openssl", "ts", "-query", "-data", "data", "-sha256", "-cert", "-out", "own.tsq"])
         return (self.folder / "own.tsq").read_bytes()
 
     def accepts(self, data: bytes, token: bytes) -> bool:
@@ -118,16 +134,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(503)
             return
         self.send_response(200)
-        self.end_headers()
         try:
+            if behaviour == "slow headers":
+                self._drip()
+            self.end_headers()
             if behaviour == "slow":
-                for _ in range(20):
-                    self.wfile.write(b"0")
-                    time.sleep(0.1)
-                return
+                self._drip()
             self.wfile.write(self._body(query, behaviour))
         except OSError:  # hung up on
             return
+
+    def _drip(self) -> None:
+        """Send one byte after the other until nobody listens any more."""
+        self.flush_headers()
+        while True:
+            self.wfile.write(b"0")
+            time.sleep(0.05)
 
     def _body(self, query: bytes, behaviour: str) -> bytes:
         if behaviour == "garbage":
@@ -136,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._authority.reply(query) + bytes(100_000)
         if behaviour == "rejection":
             return self._authority.reply(b"no query")
+        if behaviour == "other imprint":
+            at = query.index(b"\x04\x20") + 2  # the one OCTET STRING of 32 bytes; the nonce stays
+            return self._authority.reply(query[:at] + bytes(32) + query[at + 32 :])
         if behaviour.startswith("over "):
             return self._authority.reply(self._authority.query(behaviour.removeprefix("over ").encode()))
         return self._authority.reply(query)

@@ -37,6 +37,7 @@ class ClockWrong(Unavailable):
         "L’horloge de ce service est déréglée : une consultation porterait une date fausse. Réessayez dans quelques "
         "minutes ; si cela dure, appelez l’étude."
     )
+    retry_after = 60  # seconds until the clock is measured again
 
 
 @dataclass(frozen=True, slots=True)

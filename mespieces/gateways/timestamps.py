@@ -1,8 +1,12 @@
 """Certain dates asked of third parties (RFC 3161): what they answer is verified before anybody sees it."""
 
 import http.client
+import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,20 +82,35 @@ class Authority:
         try:
             path = urlsplit(self.url).path or "/"
             line.request("POST", path, request, {"Content-Type": "application/timestamp-query"})
-            answer = line.getresponse()
-            if answer.status != http.client.OK:
-                raise AuthorityUnreachable(url=self.url, reason=f"réponse {answer.status}")
-            received = b""
-            # One read at a time: an authority that lets bytes drip must not hold the worker.
-            while len(received) <= timestamp.LARGEST and (part := answer.read1(8192)):
-                received += part
-                if time.monotonic() > until:
-                    raise AuthorityUnreachable(url=self.url, reason="trop lente")
+            with _hanging_up(line, self.within):
+                answer = line.getresponse()
+                if answer.status != http.client.OK:
+                    raise AuthorityUnreachable(url=self.url, reason=f"réponse {answer.status}")
+                received = answer.read(timestamp.LARGEST + 1)
+            if time.monotonic() > until:
+                raise AuthorityUnreachable(url=self.url, reason="trop lente")
         except (OSError, http.client.HTTPException) as error:
             raise AuthorityUnreachable(url=self.url, reason=error or type(error).__name__) from error
         finally:
             line.close()
         return received
+
+
+@contextmanager
+def _hanging_up(line: http.client.HTTPConnection, after: float) -> Iterator[None]:
+    """Hang up after so many seconds: an authority that lets its bytes drip must not hold the worker."""
+    sock: socket.socket = line.sock
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(after, hang_up)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _open(url: str, within: float) -> http.client.HTTPConnection:

@@ -125,6 +125,37 @@ def test_two_authorities_must_agree_before_our_clock_is_called_wrong(dated, seco
     anchors.check_clock(dated)
 
 
+def test_a_wrong_clock_is_measured_again_every_minute_until_it_is_right(dated, tsa, second):
+    later(dated, minutes=5)
+    assert anchors.keep_up(dated)
+    for minute in range(2, 5):
+        later(dated)
+        assert anchors.keep_up(dated)  # though nothing but anchors was written since
+        assert (tsa.asked, second.asked) == (minute, minute)
+        with pytest.raises(anchors.ClockWrong):
+            anchors.check_clock(dated)
+
+    dated.clock._instant = SystemClock().now()
+    assert anchors.keep_up(dated)
+    assert abs(anchors.drift()) <= anchors.LARGEST_DRIFT
+    anchors.check_clock(dated)
+    later(dated)
+    assert anchors.keep_up(dated)  # the anomaly that the setting right left in the journal
+    later(dated)
+    assert not anchors.keep_up(dated)
+    assert (tsa.asked, second.asked) == (6, 5)
+
+
+def test_a_measure_that_no_worker_renews_closes_the_service_for_five_minutes_at_most(dated):
+    later(dated, minutes=5)
+    assert anchors.keep_up(dated)
+    later(dated, minutes=4)
+    with pytest.raises(anchors.ClockWrong):
+        anchors.check_clock(dated)
+    later(dated, minutes=2)
+    anchors.check_clock(dated)
+
+
 def test_an_export_carries_tokens_that_the_auditor_s_program_checks(dated, tsa, second, tmp_path):
     anchors.keep_up(dated)
     folder = tmp_path / "export"
@@ -138,4 +169,11 @@ def test_an_export_carries_tokens_that_the_auditor_s_program_checks(dated, tsa, 
     right, wrong = verify(tsa.pem), verify(second.pem)
     assert (right.returncode, "vérifiés, dernière date certaine : 2" in right.stdout) == (0, True), right.stdout
     assert (wrong.returncode, "BAD_TIMESTAMP" in wrong.stdout) == (1, True)
-    assert (folder / "timestamps" / "certificates.pem").read_bytes().count(b"BEGIN CERTIFICATE") == 3
+    certificates = folder / "timestamps" / "certificates.pem"
+    assert certificates.read_bytes().count(b"BEGIN CERTIFICATE") == 3
+    certificates.write_bytes(certificates.read_bytes().replace(b"A", b"B", 1))
+    assert verify(tsa.pem).returncode == 1
+    certificates.unlink()
+    assert verify(tsa.pem).returncode == 0
+    next(folder.glob("timestamps/*.tsr")).unlink()
+    assert "BAD_TIMESTAMP" in verify(tsa.pem).stdout

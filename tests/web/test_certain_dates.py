@@ -1,12 +1,16 @@
 """Certain dates as people meet them: tokens to download, the story in words, and a clock known to be wrong."""
 
+import dataclasses
 from datetime import timedelta
 
+import attempts
 import authority as authorities
+import crashes
 import make
 import pytest
 
-from mespieces.domain import anchors, journal
+from mespieces import models
+from mespieces.domain import accesses, anchors, journal, sessions
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
 from mespieces.models import JournalCheckpoint, JournalTimestamp
@@ -25,7 +29,7 @@ def pair(tmp_path_factory):
 def dated(open_site, pair):
     """The site with the true time, and two authorities to ask."""
     for one in pair:
-        one.behaviour = ""
+        one.behaviour, one.clock = "", []
     roots = tuple(one.root for one in pair)
     reached = tuple(Authority(one.url, roots, within=2.0) for one in pair)
     return open_site(with_gateways={"authorities": reached, "clock": ManualClock(SystemClock().now())})
@@ -62,6 +66,37 @@ def test_nothing_is_read_while_two_authorities_agree_that_the_clock_is_wrong(dat
     clock.advance(timedelta(minutes=-5))
     debtor = dated.reading(deposit)
     assert debtor.get("/pieces/1/fichier").data == make.pdf()
+
+
+def test_a_served_debtor_reads_why_while_the_clock_is_wrong_and_the_document_once_it_is_right(
+    database_url, mailbox, pair, faketime
+):
+    """The authorities are five minutes behind, which is for the server to be ahead."""
+    with crashes.product(database_url, mail_url=mailbox.url) as product:
+        deposit = attempts.filed(product, make.member(product.gateways), [1000])
+        with models.write():
+            access = accesses.of(make.first(deposit))
+            token = sessions.start(product.gateways.clock.now(), way="act", access=access)
+        reached = tuple(Authority(one.url, tuple(other.root for other in pair), within=5.0) for one in pair)
+        gateways = dataclasses.replace(product.gateways, authorities=reached)
+        product.start()
+
+        def read(behind):
+            for one in pair:
+                one.behaviour, one.clock = "", [faketime, "-f", "-5m"] if behind else []
+            with models.write():
+                anchors.Fact.delete().where(anchors.Fact.name == anchors.NEXT).execute()
+            assert anchors.keep_up(gateways)
+            return product.ask("GET", "/pieces/1/fichier", headers={"Cookie": f"acces={token}"})
+
+        status, headers, page = read(behind=True)
+        assert (status, "L’horloge de ce service est déréglée" in page.decode()) == (503, True)
+        assert headers["Retry-After"] == "60"
+        assert "document.consulted" not in make.operations(deposit.id)
+
+        status, _, page = read(behind=False)
+        assert (status, len(page)) == (200, deposit.documents.get().size)
+        assert "document.consulted" in make.operations(deposit.id)
 
 
 def test_one_authority_alone_closes_nothing(dated, pair):
