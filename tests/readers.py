@@ -72,6 +72,9 @@ def _faults(product: Product, deposit: Deposit, received: list[Received], _done:
     }
     if recorded.count("document.consulted") != len(opened):
         yield f"{len(opened)} consultations are known, and the journal says {recorded}"
+    endless = [one for one in opened.values() if not Delivery.select().where(Delivery.consultation == one).exists()]
+    if endless:
+        yield f"{len(endless)} consultations are journaled, and how they ended will never be said"
     for one in received:
         session = sessions.of_recipient(product.gateways, one.token)
         known = opened.get((session.id, one.number)) if session else None

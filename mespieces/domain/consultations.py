@@ -297,6 +297,8 @@ def _opened(
         detail={"mode": mode, "recomputed": recomputed},
     )
     consultation.save(force_insert=True)
+    # In the same transaction: whatever dies from here on, the sweeper knows that an end is to be told.
+    Delivery.create(consultation=consultation, mode=mode, started_at=consultation.opened_at)
     return consultation
 
 

@@ -274,3 +274,19 @@ def test_a_response_whose_process_died_is_told_as_interrupted_later(gateways, se
     assert consultations.sweep(gateways) == 0
     assert make.operations()[-1] == "document.interrupted"
     assert Delivery.get().outcome == "interrupted"
+
+
+def test_a_consultation_whose_process_died_before_anything_began_is_told_as_interrupted_too(
+    gateways, session, monkeypatch
+):
+    def die(*_facts):
+        raise SystemExit
+
+    monkeypatch.setattr(consultations, "_begin", die)
+    with pytest.raises(SystemExit):
+        consultations.open_document(gateways, session, 1, "file", make.TRACE)
+    assert make.operations()[-1] == "document.consulted"
+    gateways.clock.advance(timedelta(hours=3))
+
+    assert consultations.sweep(gateways) == 1
+    assert make.operations()[-1] == "document.interrupted"

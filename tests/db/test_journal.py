@@ -138,6 +138,7 @@ def test_names_and_addresses_stand_beside_the_chain_never_in_it(gateways):
 
 
 def test_four_processes_that_append_at_once_leave_no_gap_and_no_fork(gateways):
+    """Each append waits its turn and succeeds at once: nothing here tries again, and one refusal would end its process."""
     printed = make.processes(
         gateways,
         4,

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import select
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -262,6 +263,67 @@ def test_a_receipt_in_json_needs_no_reader_of_pdf(journal, saved):
     )
     command = [sys.executable, "-c", script, "--receipt", saved(journal.receipt(3)), "--vkey", journal.vkey]
     assert subprocess.run(command, check=False, capture_output=True).returncode == INTACT
+
+
+ALONE = """
+import sys
+from mespieces.verifier.__main__ import main
+
+def watch(event, facts):
+    writes = event == "open" and isinstance(facts[1], str) and set(facts[1]) & set("wax+")
+    if event.startswith(("socket.", "subprocess.", "os.system", "os.exec", "os.fork")) or writes:
+        raise SystemExit(f"{event} {facts}")
+
+sys.addaudithook(watch)
+status = main(sys.argv[1:])
+strangers = {"flask", "werkzeug", "peewee", "huey", "click", "psycopg", "typst"} & set(sys.modules)
+sys.exit(f"imported {strangers}" if strangers else status)
+"""
+
+
+def test_the_verifier_alone_verifies_everything_without_the_product_nor_a_network(
+    journal, dated, saved, attestation, tsa, tmp_path
+):
+    """Its folder is copied away: nothing else of the product can be found, and nothing may be written or reached."""
+    alone = tmp_path / "alone" / "mespieces"
+    shutil.copytree(Path(program.__file__).parent, alone / "verifier", ignore=shutil.ignore_patterns("__pycache__"))
+    (alone / "__init__.py").touch()
+    folder = maker.save(journal.files(), tmp_path / "export")
+    archive = maker.zipped(journal.files(), tmp_path / "export.zip")
+    (tmp_path / "5.note").write_bytes(journal.notes[5])
+    anchors = ["--vkey", journal.vkey, "--since", tmp_path / "5.note", "--tsa-root", tsa.pem]
+    receipts = ["--receipt", saved(dated), "--receipt", attestation(dated)]
+    for arguments in ([folder, *receipts], [archive, "--json"], receipts):
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", ALONE, *arguments, *anchors],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(alone.parent), "PATH": os.environ["PATH"]},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (INTACT, ""), done.stdout
+        assert "INTACT" in done.stdout
+
+
+def test_a_journal_forty_times_longer_takes_no_more_memory(tmp_path):
+    script = (
+        "import re, sys; from mespieces.verifier.__main__ import main; assert main(sys.argv[1:]) == 0; "
+        "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"
+    )
+    journal, peaks = maker.Journal(), []
+    journal.add("journal.opened")
+    for size in (1_000, 40_000):
+        while len(journal.records) < size:
+            journal.add("document.consulted", detail={"mode": "page"}, trace={"address": "::1", "agent": "é" * 200})
+        journal.close()
+        place = maker.save(journal.files(), tmp_path / str(size))
+        command = [sys.executable, "-c", script, place, "--vkey", journal.vkey]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks.append(int(done.stdout.split()[-1]))
+
+    assert (place / "journal.jsonl").stat().st_size > 40 << 20
+    assert peaks[1] - peaks[0] < 4 << 10  # KiB
 
 
 def test_any_bit_changed_in_a_dated_receipt_voids_it_or_says_the_same(journal, dated, tsa):
