@@ -16,6 +16,7 @@ from mespieces.domain import (
     continuity,
     documents,
     drafts,
+    heads,
     invitations,
     journal,
     notices,
@@ -28,7 +29,7 @@ from mespieces.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-EVERY_MINUTE = ("expiry", "mail", "previews", "journal", "anchors")
+EVERY_MINUTE = ("expiry", "mail", "previews", "journal", "anchors", "heads")
 LONGEST_POLL = 1.0  # seconds: somebody waits for the code that an idle queue is asked to send
 FINISH_WITHIN = 20  # seconds, less than the web server's: a mail handed over and not remembered would leave twice
 VERIFY_EVERY = timedelta(hours=1)
@@ -53,6 +54,7 @@ class Worker:
             "expiry": self._expire,
             "journal": self._publish,
             "anchors": lambda: anchors.keep_up(runtime.gateways),
+            "heads": lambda: heads.mail(runtime.gateways),
             "sweep": self._sweep,
         }
         self._under_way = {work: threading.Lock() for work in self._work}

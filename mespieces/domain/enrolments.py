@@ -4,7 +4,7 @@ import base64
 import os
 
 from mespieces import models
-from mespieces.domain import accesses, codes, french, journal, one_time_codes, text, ways
+from mespieces.domain import accesses, checkpoints, codes, french, journal, one_time_codes, text, ways
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways, pdf
 from mespieces.models import Access, CodeKey, Member, Recipient
@@ -59,7 +59,7 @@ def issue(
 
 def _facts(gateways: Gateways, recipient: Recipient, secret: bytes) -> dict[str, object]:
     deposit, reference = recipient.deposit, accesses.of(recipient).reference
-    office, key = deposit.office, base64.b32encode(secret).decode()
+    office, key, head = deposit.office, base64.b32encode(secret).decode(), checkpoints.head()
     return {
         "title": "Installer l’application qui donne vos codes",
         "description": "Modalités d’identification, article 3 de l’arrêté du 24 février 2022",
@@ -71,4 +71,7 @@ def _facts(gateways: Gateways, recipient: Recipient, secret: bytes) -> dict[str,
         "office_phone": office.phone,
         "office_reference": deposit.office_reference,
         "printed_at": french.instant(gateways.clock.now()),
+        "log": head.log,
+        "size": french.number(head.size),
+        "root": pdf.grouped(head.root),
     }

@@ -7,7 +7,7 @@ log, size and root, so that the head leaves the building.
 from collections.abc import Callable
 from email.message import EmailMessage
 
-from mespieces.domain import checkpoints, codes, french, member_notices, one_time_codes, outbox
+from mespieces.domain import checkpoints, codes, french, heads, member_notices, one_time_codes, outbox
 from mespieces.gateways import Gateways, mail
 from mespieces.models import Access, Deposit, Message, Recipient
 
@@ -27,9 +27,12 @@ def compose(gateways: Gateways, message: Message) -> EmailMessage | None:
     text = _WRITERS[message.kind](gateways, message)
     if text is None:
         return None
-    to, subject, body = text
-    settings = gateways.settings
-    return mail.compose(settings.mail_from, to, subject, body, date=gateways.clock.now(), message_id=message.message_id)
+    to, subject, body = text[:3]
+    now, sender = gateways.clock.now(), gateways.settings.mail_from
+    composed = mail.compose(sender, to, subject, body, date=now, message_id=message.message_id)
+    for name, data in text[3].items() if len(text) > 3 else ():
+        mail.enclose(composed, name, data)
+    return composed
 
 
 def announce_first_consultation(gateways: Gateways, recipient: Recipient) -> None:
@@ -173,7 +176,8 @@ def _address(gateways: Gateways, deposit: Deposit) -> str:
     return f"{gateways.settings.public_url}/etude/depots/{deposit.id}"
 
 
-_WRITERS: dict[str, Callable[[Gateways, Message], Text | None]] = {
+_WRITERS: dict[str, Callable[[Gateways, Message], Text | heads.Enclosing | None]] = {
+    "checkpoint": heads.write,
     "code": _code,
     "corruption": _corruption,
     "failures": _failures,

@@ -200,5 +200,11 @@ def present(office: Office) -> list[Member]:
     return list(Member.select().where(Member.office == office, Member.left_at.is_null()).order_by(Member.name))
 
 
+def staffed() -> list[Office]:
+    """Return the offices that have a present member."""
+    here = Member.select().where(Member.office == Office.id, Member.left_at.is_null())
+    return list(Office.select().where(pw.fn.EXISTS(here)).order_by(Office.name))
+
+
 def _bears(name: str) -> pw.Expression:
     return pw.fn.LOWER(Office.name) == name.lower()

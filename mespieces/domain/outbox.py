@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 KINDS = frozenset({
     "code", "corruption", "failures", "first_consultation", "replaced", "undelivered", "way_changed", "withdrawn",
-    "invitation", "password_changed", "recovery_used", "totp_changed",
+    "checkpoint", "invitation", "password_changed", "recovery_used", "totp_changed",
 })  # fmt: skip
 """Every kind of mail; `notices.py` writes each."""
 

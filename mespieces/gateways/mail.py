@@ -114,6 +114,11 @@ def compose(sender: str, to: str, subject: str, text: str, *, date: datetime, me
     return message
 
 
+def enclose(message: EmailMessage, name: str, data: bytes) -> None:
+    """Join a file to a message; its bytes arrive as they are, whatever the mail programs between do to line ends."""
+    message.add_attachment(data, maintype="application", subtype="octet-stream", filename=name)
+
+
 def draw_id(domain: str) -> str:
     """Return a fresh Message-ID (RFC 5322, without its brackets): 128 random bits, so that only who saw the mail knows it."""
     return f"{secrets.token_hex(16)}@{domain}"

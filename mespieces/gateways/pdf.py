@@ -93,7 +93,7 @@ def access_sheet(facts: AccessSheet) -> bytes:
         "count": "le document" if facts.documents == 1 else f"les {facts.documents} documents",
         "third_step": _third_step(facts),
         "address": re.sub(r"^https?://", "", facts.public_url.rstrip("/")),
-        "root": " ".join(facts.root[start : start + 8] for start in range(0, len(facts.root), 8)),
+        "root": grouped(facts.root),
         "size": f"{facts.size:,}".replace(",", "\u202f"),
         "qr": "",
     }
@@ -196,6 +196,11 @@ def _third_step(facts: AccessSheet) -> str:
         "Choisissez comment recevoir un code à usage unique : par courriel, avec une application de votre téléphone, ou "
         "auprès de l’étude. Saisissez ce code : les documents s’affichent.",
     )
+
+
+def grouped(hexadecimal: str) -> str:
+    """Return a hash in groups of eight, which people can compare and copy."""
+    return " ".join(hexadecimal[start : start + 8] for start in range(0, len(hexadecimal), 8))
 
 
 def qr(address: str) -> str:

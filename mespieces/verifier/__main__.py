@@ -78,7 +78,7 @@ def _kept(path: Path, vkeys: Sequence[str]) -> note.Checkpoint:
 
     What was copied from paper bears none: three lines, the journal, the size and the root in hexadecimal.
     """
-    data = path.read_bytes()
+    data = note.straighten(path.read_bytes())
     copied = note.parse_copied(data)
     if copied:
         return copied

@@ -15,6 +15,11 @@ from mespieces.verifier.faults import Fault
 _ED25519 = b"\x01"
 _LARGEST = 64 * 1024
 _LARGEST_SIZE = 2**63
+_COPIED = re.compile(
+    r"\s*(?:journal\s*:?\s*)?([^\s·]+)\s*[·\n]\s*(?:enregistrements\s*:\s*)?([0-9\s]+?)(?:enregistrements?)?\s*\n"
+    r"\s*(?:racine\s*:?\s*)?([0-9a-f\s]+)",
+    re.IGNORECASE,
+)
 
 
 class NoteRefused(Fault):
@@ -145,14 +150,22 @@ def parse_checkpoint(text: str) -> Checkpoint:
 
 
 def parse_copied(data: bytes) -> Checkpoint | None:
-    """Return the checkpoint that a person copied from paper: journal, size and hexadecimal root, one a line; or None."""
-    lines = data.decode("utf-8", "replace").strip().split("\n")
-    if len(lines) != 3:
+    """Return the checkpoint that a person copied from paper or a mail: journal, size and hexadecimal root; or None.
+
+    The words printed around them may be copied too, and lines end as they may.
+    """
+    found = _COPIED.fullmatch(data.decode("utf-8-sig", "replace"))
+    if not found:
         return None
-    log, size, root = ("".join(line.split()) for line in lines)
-    if not log or not re.fullmatch("[1-9][0-9]{0,17}", size) or not re.fullmatch("[0-9a-fA-F]{64}", root):
+    size, root = ("".join(part.split()) for part in found.groups()[1:])
+    if not re.fullmatch("[1-9][0-9]{0,17}", size) or not re.fullmatch("[0-9a-fA-F]{64}", root):
         return None
-    return Checkpoint(log, int(size), bytes.fromhex(root))
+    return Checkpoint(found[1], int(size), bytes.fromhex(root))
+
+
+def straighten(data: bytes) -> bytes:
+    """Return a note as it was published, from one that an editor or a mail program saved with its own line ends."""
+    return data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").strip(b"\n ") + b"\n"
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> bytes:

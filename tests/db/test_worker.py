@@ -68,6 +68,21 @@ def test_a_minute_has_the_journal_dated_by_a_third_party(worker, tmp_path):
         assert make.operations()[-1] == "journal.anchored"
 
 
+def test_a_minute_of_the_small_hours_mails_each_office_the_night_s_checkpoint(worker):
+    gateways = worker._runtime.gateways
+    make.member(gateways)
+    gateways.settings.newest_checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
+    gateways.clock.advance(timedelta(hours=16))  # three in Paris
+
+    for work in EVERY_MINUTE:
+        worker.do(work)
+    worker.do("mail")
+
+    (message,) = gateways.mail.sent
+    (part,) = message.iter_attachments()
+    assert part.get_content() == gateways.settings.newest_checkpoint_file.read_bytes()
+
+
 def test_a_minute_sends_what_waits(worker):
     gateways = worker._runtime.gateways
     make.waiting(gateways, make.first(make.filed(gateways)), "email")

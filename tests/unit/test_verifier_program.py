@@ -168,6 +168,41 @@ def test_what_was_copied_from_a_paper_is_an_anchor(run, journal, tmp_path):
         assert run(place, "--since", kept)[0] == UNCHECKED
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Journal {log}\nEnregistrements : 5\nRacine : {root}\n",
+        "\ufeffJournal {log}\r\nEnregistrements\u00a0: 5\r\nRacine\u00a0: {root}\r\n",
+        "journal {log} · 5 enregistrements\nracine {grouped}",
+        "journal {log}\n5 enregistrements\nracine\n{broken}\n",
+        "\n  {log}\n  5\n  {root}\n\n",
+    ],
+)
+def test_what_was_copied_with_the_words_around_it_is_an_anchor_too(run, journal, tmp_path, written):
+    place, kept = maker.save(journal.files(), tmp_path / "export"), tmp_path / "copied.txt"
+    root = note.parse_checkpoint(note.split(journal.notes[5])[0]).root.hex()
+    grouped = " ".join(root[at : at + 8] for at in range(0, 64, 8))
+    shown = {"log": journal.log, "root": root, "grouped": grouped, "broken": f"{grouped[:35]}\n{grouped[35:]}"}
+
+    kept.write_bytes(written.format(**shown).encode())
+
+    assert run(place, "--since", kept)[0] == INTACT
+    kept.write_bytes(
+        written.format(**{**shown, "root": root[::-1], "grouped": root[::-1], "broken": root[::-1]}).encode()
+    )
+    assert run(place, "--since", kept)[0] == TAMPERED
+
+
+def test_a_note_saved_by_an_editor_with_its_own_line_ends_is_an_anchor(run, journal, tmp_path):
+    place, kept = maker.save(journal.files(), tmp_path / "export"), tmp_path / "kept.txt"
+    saved = b"\xef\xbb\xbf\r\n" + journal.notes[5].replace(b"\n", b"\r\n") + b"\r\n"
+
+    kept.write_bytes(saved)
+    assert run(place, "--since", kept, "--vkey", journal.vkey)[0] == INTACT
+    kept.write_bytes(saved.replace(b"\r\n5\r\n", b"\r\n6\r\n"))
+    assert run(place, "--since", kept, "--vkey", journal.vkey)[0] == UNCHECKED
+
+
 # Receipts
 
 
