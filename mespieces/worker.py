@@ -77,10 +77,18 @@ class Worker:
         Consumer(self.huey, workers=2, periodic=True, max_delay=LONGEST_POLL, graceful_signal="TERM").run()
 
     def do(self, work: str) -> None:
-        """Do one kind of work now, on a connection of its own, once at a time in this process."""
+        """Do one kind of work now, on a connection of its own, once at a time in this process.
+
+        Nothing is done over a database put back from a backup: its mails left long ago, and what it knows no row of
+        would be taken for rubbish.
+        """
         # Not the queue's own lock, which outlives a killed process: rows are claimed, so doing a thing twice is harmless.
         with self._under_way[work], self._runtime.database.connection_context():
-            self._work[work]()
+            wrong = continuity.watch(self._runtime.gateways)
+            if wrong is None:
+                self._work[work]()
+            elif work == "journal":  # once a minute is enough
+                log.error("%s", wrong)
 
     def _try(self, work: str) -> None:
         """Do one kind of work; a disk that deletes nothing keeps no mail from leaving."""

@@ -10,7 +10,9 @@ from mespieces import demo as story
 from mespieces import server
 from mespieces.cli import console
 from mespieces.config import Settings
-from mespieces.runtime import Runtime
+from mespieces.domain import continuity
+
+log = logging.getLogger(__name__)
 
 HOST, PORT = "127.0.0.1", 8080
 
@@ -34,7 +36,7 @@ def worker() -> None:
     from mespieces.worker import Worker
 
     console.log_to_stderr()
-    Worker(console.open_runtime()).run()
+    Worker(console.open_runtime(check_journal=False)).run()
 
 
 @click.command()
@@ -60,24 +62,29 @@ def demo(data: Path, port: int, host: str, *, codes: bool) -> None:
 
 def start(settings: Settings, *, work: bool) -> server.Service:
     """Open the product in this process and return its web application, the queue's threads beside it if `work`."""
-    application, _, bell = _assemble(console.open_runtime(settings))
+    application, _, bell = _assemble(settings)
     consumer = bell.start() if work else None
     return server.Service(application, lambda: consumer and consumer.stop(graceful=True))
 
 
 def application() -> Any:
     """Return the web application, its bell connected to the queue: for any WSGI server."""
-    return _assemble(console.open_runtime())[0]
+    return _assemble()[0]
 
 
 def queue() -> Any:
     """Return the queue, its work registered: for `huey_consumer`."""
-    return _assemble(console.open_runtime())[1]
+    return _assemble()[1]
 
 
-def _assemble(runtime: Runtime) -> tuple[Any, Any, Any]:
+def _assemble(settings: Settings | None = None) -> tuple[Any, Any, Any]:
+    """Open the product and put its parts together; over a restored database it serves what needs no journal, in words."""
     from mespieces import app
     from mespieces.worker import Worker
 
+    runtime = console.open_runtime(settings, check_journal=False)
+    with console.connected(runtime.database):
+        if wrong := continuity.watch(runtime.gateways):
+            log.error("%s", wrong)
     bell = Worker(runtime)
     return app.create(runtime), bell.huey, bell

@@ -2,6 +2,7 @@
 
 The newest checkpoint is kept in a file outside the database. Unless the database contains it (its root, not only its
 size), nothing is appended any more until the operator opens a new journal, which says what it continues and what was lost.
+Looked at when a process starts, and by the worker before each work: its finding stands in the database, for every process.
 """
 
 import logging
@@ -9,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mespieces import models
-from mespieces.domain import checkpoints, journal
+from mespieces.domain import checkpoints, clockwork, journal
 from mespieces.errors import Unavailable
 from mespieces.gateways import Gateways, disk
 from mespieces.models import JournalCheckpoint, JournalLog
@@ -71,6 +72,21 @@ def check(path: Path) -> None:
         return
     size = row.size if row else 0
     raise JournalRestored(size=size, known=known.size, path=path)
+
+
+def watch(gateways: Gateways) -> Unavailable | None:
+    """Return what forbids to add to the journal, None while nothing does, and have every process heed it."""
+    wrong: Unavailable | None = None
+    try:
+        check(gateways.settings.newest_checkpoint_file)
+    except (JournalRestored, CheckpointUnreadable) as error:
+        wrong = error
+    now = JournalLog.get_or_none(JournalLog.closed_at.is_null())
+    if now is not None and journal.suspended() != (wrong is not None):
+        with models.write():
+            # It names the journal it is about: one opened meanwhile is not concerned.
+            clockwork.set_fact(journal.SUSPENDED, gateways.clock.now(), now.log if wrong else "")
+    return wrong
 
 
 def reopen(gateways: Gateways) -> JournalLog:

@@ -22,6 +22,7 @@ from mespieces.models import (
     Access,
     Deposit,
     Document,
+    Fact,
     JournalLog,
     JournalPayload,
     JournalRecord,
@@ -37,11 +38,23 @@ _Bodies = dict[record.Group, dict[str, Any]]
 VKEY = "journal.vkey"
 """The fact that says which key signs the open journal, in the signed-note form."""
 
+SUSPENDED = "journal.suspended"
+"""The fact that names the journal to which nothing may be added (`continuity.py`)."""
+
 
 class JournalClosed(Unavailable):
     """No journal is open: nothing can be done that must be journaled."""
 
     message = "Le journal n’est pas ouvert : aucune opération ne peut être enregistrée. Lancez « mespieces init »."
+
+
+class JournalSuspended(Unavailable):
+    """The journal is not the one that was published: nothing is added to it until the operator reopens it."""
+
+    message = (
+        "Le journal de ce service ne peut plus rien enregistrer : rien ne peut être consulté, déposé ni changé tant que "
+        "la personne qui exploite le service ne l’a pas remis en état."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +121,7 @@ def append(
     """Append one record inside the caller's transaction and return its sequence.
 
     The head's row is locked until the transaction ends, so that sequences have no gap; call it last.
-    Raises `JournalClosed`.
+    Raises `JournalClosed`, `JournalSuspended`.
     """
     if not models.database.in_transaction():
         raise RuntimeError("a record is appended inside the transaction of its fact")
@@ -157,6 +170,11 @@ def head() -> JournalLog:
     if row is None:
         raise JournalClosed
     return row
+
+
+def suspended() -> bool:
+    """Tell whether nothing may be added to the open journal. Raises `JournalClosed`."""
+    return Fact.select().where(Fact.name == SUSPENDED, Fact.detail == head().log).exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +279,10 @@ class _Head(NamedTuple):
 
 
 # The statements of appending are written out: building them anew would take most of the time of a record.
-_LOCK_HEAD = "SELECT log, size, head, time FROM journal_log WHERE closed_at IS NULL"
+_LOCK_HEAD = (
+    "SELECT log, size, head, time, EXISTS (SELECT 1 FROM fact WHERE name = 'journal.suspended' AND detail = log) "
+    "FROM journal_log WHERE closed_at IS NULL"
+)
 _MOVE_HEAD = "UPDATE journal_log SET size = ?, head = ?, time = ? WHERE log = ?"
 _ADD_RECORD = (
     "INSERT INTO journal_record (log, sequence, previous, hash, operation, time, header) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -289,7 +310,10 @@ def _lock_head() -> _Head:
     row = _execute(_LOCK_HEAD if models.is_sqlite() else f"{_LOCK_HEAD} FOR UPDATE").fetchone()
     if row is None:
         raise JournalClosed
-    return _Head(*row)
+    *head, suspended = row
+    if suspended:
+        raise JournalSuspended
+    return _Head(*head)
 
 
 def _write(  # the record exactly as the format's page says

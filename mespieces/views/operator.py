@@ -26,9 +26,10 @@ def alive() -> Response:
 
 @bp.get("/readyz")
 def ready() -> Response:
-    """Database and storage answer, the journal is open, and the worker was seen lately. Raises `Unavailable`."""
+    """Database and storage answer, the journal takes records, and the worker was seen lately. Raises `Unavailable`."""
     gateways = current.gateways()
-    journal.head()
+    if journal.suspended():
+        raise journal.JournalSuspended
     _check_storage(gateways.vault)
     seen = clockwork.last_beat()
     if seen is None or gateways.clock.now() - seen > SILENCE:

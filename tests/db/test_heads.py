@@ -37,7 +37,6 @@ NIGHT = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
 @pytest.fixture
 def office(gateways):
     """An office with one member, in Paris; its first night comes."""
-    gateways.settings.newest_checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
     found = make.office(gateways)
     make.member(gateways, found)
     return found
@@ -247,6 +246,19 @@ def test_two_workers_mail_it_once_an_office(gateways, office):
     assert len({row.office_id for row in Message.select()}) == 4
 
 
+def test_a_worker_that_comes_second_mails_nothing_though_the_journal_grew_meanwhile(gateways, office, monkeypatch):
+    at(gateways, NIGHT)
+
+    def meanwhile(_path):
+        monkeypatch.undo()
+        assert heads.mail(gateways) == 1
+        append(gateways)
+
+    monkeypatch.setattr(continuity, "check", meanwhile)
+    assert heads.mail(gateways) == 0
+    assert queued() == 1
+
+
 def test_a_worker_killed_before_the_end_leaves_the_rest_to_the_next(gateways, office, monkeypatch):
     make.member(gateways, make.office(gateways))
     at(gateways, NIGHT)
@@ -283,6 +295,18 @@ def test_a_mail_server_that_is_down_puts_it_off(gateways, office, mailbox):
     assert drain(sending) == 2
     first, second = (enclosed(message) for message in mailbox.wait_for(2))
     assert len({first, second}) == 2  # each night's own
+
+
+def test_a_mail_put_off_until_the_journal_was_reopened_still_carries_its_own_night_s(gateways, office):
+    at(gateways, NIGHT)
+    heads.mail(gateways)
+    before = journal.head()
+    gateways.clock.advance(timedelta(hours=1))
+    continuity.reopen(gateways)
+
+    assert drain(gateways) == 1
+    name, data = enclosed(gateways.mail.sent[-1])
+    assert (name, before.log in data.decode()) == (f"{before.size}.note", True)
 
 
 # Never of a past put back

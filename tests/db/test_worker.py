@@ -71,7 +71,6 @@ def test_a_minute_has_the_journal_dated_by_a_third_party(worker, tmp_path):
 def test_a_minute_of_the_small_hours_mails_each_office_the_night_s_checkpoint(worker):
     gateways = worker._runtime.gateways
     make.member(gateways)
-    gateways.settings.newest_checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
     gateways.clock.advance(timedelta(hours=16))  # three in Paris
 
     for work in EVERY_MINUTE:
