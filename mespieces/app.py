@@ -183,15 +183,7 @@ def _asset_version() -> str:
 def _set_error_pages(app: Flask) -> None:
     @app.errorhandler(current.NotIdentified)
     def lead_in(_error: current.NotIdentified) -> BaseResponse:
-        office_asked = request.blueprint == "office"
-        response = _lead(url_for("office.sign_in" if office_asked else "public.home"))
-        cookie = current.OFFICE if office_asked else current.ACCESS
-        # An image or a script would be led to a page nobody sees, and the words with it.
-        seen = htmx.Headers(request.headers) or request.headers.get("Sec-Fetch-Dest", "document") == "document"
-        if cookie in request.cookies and seen:
-            flash(refusals.SESSION_OVER, "warn")
-            current.take(response, cookie)
-        return response
+        return _lead_in()
 
     @app.errorhandler(office.ProofNeeded)
     def ask_again(needed: office.ProofNeeded) -> BaseResponse:
@@ -222,6 +214,21 @@ def _set_error_pages(app: Flask) -> None:
             if name in {"Allow", "Content-Range", "Retry-After"}:
                 response.headers[name] = value
         return response
+
+
+def _lead_in() -> Response:
+    """Lead to the way in, which says that a session has ended to who had one, and leads members back to their page."""
+    office_asked = request.blueprint == "office"
+    response = _lead(url_for("office.sign_in" if office_asked else "public.home"))
+    cookie = current.OFFICE if office_asked else current.ACCESS
+    # An image or a script would be led to a page nobody sees, and the words with it.
+    seen = htmx.Headers(request.headers) or request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    if office_asked and seen:
+        office.remember()
+    if cookie in request.cookies and seen:
+        flash(refusals.SESSION_OVER, "warn")
+        current.take(response, cookie)
+    return response
 
 
 def _lead(page: str) -> Response:

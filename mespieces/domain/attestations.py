@@ -39,7 +39,7 @@ class AskedTooOften(TooMany):
 
     message = (
         "Vous avez déjà demandé cette attestation de nombreuses fois : celles que vous avez téléchargées restent valables. "
-        "Une nouvelle pourra être établie dans une heure."
+        "Une nouvelle pourra être établie plus tard."
     )
     heading = "Attestation déjà établie"
     advice = "Ouvrez une de celles que vous avez téléchargées, ou revenez plus tard."
@@ -82,7 +82,7 @@ def of_own_consultations(gateways: Gateways, session: Session, trace: journal.Tr
     name, now = throttle.key("attestation", str(recipient.id)), gateways.clock.now()
     consultations.readable(gateways, session)  # (1)
     if throttle.count(name, now, throttle.HOUR) >= AN_HOUR:
-        raise AskedTooOften(retry_after=int(throttle.HOUR.total_seconds()))
+        raise AskedTooOften(retry_after=throttle.resets(name, now, throttle.HOUR))
     made = _consultations(gateways, recipient, by=by)  # (2)
     with models.write():
         alive = models.locked(Session.select().where(Session.id == session.id)).first()  # (3)

@@ -66,8 +66,9 @@ def again(gateways: Gateways, member: Member, *, by: Member, trace: journal.Trac
         row = members.locked(member)
         if row.left_at:
             raise InvitationOver
-        if throttle.fail(throttle.key("invitation", str(row.id)), gateways.clock.now()) > MAILS_A_DAY:
-            raise InvitedTooOften(retry_after=int(throttle.DAY.total_seconds()))
+        name, now = throttle.key("invitation", str(row.id)), gateways.clock.now()
+        if throttle.fail(name, now) > MAILS_A_DAY:
+            raise InvitedTooOften(retry_after=throttle.resets(name, now, throttle.DAY))
         _send(gateways, row)
         detail = {"changed": ["invitation"]}
         journal.append(gateways, "member.changed", author=journal.member(by, trace), member=row, detail=detail)

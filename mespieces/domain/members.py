@@ -100,7 +100,8 @@ def count_password(
         if member is not None:
             detail = {"step": "password"}
             journal.append(gateways, "member.refused", author=unidentified(member, trace), member=member, detail=detail)
-        return Delayed(retry_after=waiting) if waiting else Wrong()
+        left = max(throttle.waits(pair, now), throttle.waits(whole, now))  # this failure lengthened it
+        return Delayed(retry_after=left) if waiting else Wrong()
     if waiting:  # passwords are guessable, unlike the secret of the act: here the right one waits as well
         return Delayed(retry_after=waiting)
     throttle.forget(pair)

@@ -583,10 +583,27 @@ def test_failures_at_the_same_instant_all_count(gateways):
 
     def fail():
         with identification.models.write():
-            throttle.fail(name, make.NOW)
+            return throttle.fail(name, make.NOW)
 
-    make.threads(6, fail)
+    assert sorted(make.threads(6, fail)) == [1, 2, 3, 4, 5, 6]  # each is told its own place: one of them is the tenth
     assert Throttle.get(Throttle.key == name).failures == 6
+
+
+def test_the_first_wrong_secrets_of_a_reference_posted_at_once_all_count(gateways, recipient):
+    access, _ = make.issued(gateways, recipient)
+
+    answers = make.threads(4, lambda: begin(gateways, access, codes.draw_secret()))
+
+    assert [type(answer) for answer in answers] == [Wrong] * 4
+    network = throttle.network(make.TRACE.address)
+    for name in (
+        throttle.key("secret", access.reference, network),
+        throttle.key("access", str(access.id)),
+        throttle.key("failing", str(access.id)),
+        throttle.key("network", network),
+    ):
+        assert throttle.count(name, make.NOW, throttle.HOUR) == 4
+    assert isinstance(begin(gateways, access, codes.draw_secret()), Delayed)
 
 
 # The end

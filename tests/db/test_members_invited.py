@@ -223,10 +223,12 @@ def test_an_administrator_does_not_flood_a_members_mailbox(gateways, boss):
     member = invite(gateways, boss)
     for _ in range(10):
         again(gateways, boss, member)
+    gateways.clock.advance(timedelta(hours=1))
 
-    with pytest.raises(invitations.InvitedTooOften):
+    with pytest.raises(invitations.InvitedTooOften) as refused:
         again(gateways, boss, member)
-    gateways.clock.advance(timedelta(days=1))
+    assert refused.value.retry_after == 23 * 3600
+    gateways.clock.advance(timedelta(hours=23))
     again(gateways, boss, member)
 
 

@@ -6,6 +6,7 @@ import make
 import pyotp
 import pytest
 
+from mespieces import models
 from mespieces.domain import members, passwords, sessions
 from mespieces.views import current
 
@@ -140,3 +141,62 @@ def test_a_part_of_a_page_asked_after_the_session_leads_the_whole_page_to_the_do
     assert part.headers["HX-Redirect"] == visitor.get("/etude/depots", 303).location
     assert "HX-Request" in part.headers["Vary"]
     assert part.text == ""
+
+
+def sign_in(site, visitor, member):
+    """Sign a member in, the application enrolled before, and return where that leads."""
+    app = enrolled(site, member)
+    visitor.post("/etude/connexion", data={"email": member.email, "password": make.PASSWORD})
+    site.gateways.clock.advance(MINUTE)
+    return visitor.post("/etude/connexion/code", data={"code": app.at(site.gateways.clock.now())}).location
+
+
+def enrolled(site, member):
+    with models.write():
+        members.enrol(site.gateways, member, b"12345678901234567890")
+    return pyotp.TOTP("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")
+
+
+def test_signing_in_leads_back_to_the_page_that_was_asked_for_once(site, marchand):
+    at = f"/etude/depots/{make.filed(site.gateways, marchand.office).id}"
+    visitor = site.visitor()
+    visitor.get(f"{at}?page=2", 303)
+
+    assert sign_in(site, visitor, marchand) == f"{at}?page=2"
+    visitor.post("/etude/deconnexion")
+    assert sign_in(site, visitor, marchand) == "/etude"
+
+
+def test_signing_in_after_a_part_was_asked_leads_back_to_the_page_around_it(site, marchand):
+    page = f"/etude/depots/{make.draft(site.gateways, marchand.office).id}/destinataires"
+    visitor = site.member(marchand)
+    visitor.get(page)
+    site.gateways.clock.advance(timedelta(hours=13))
+    headers = {"HX-Request": "true", "HX-Current-URL": f"https://pieces.example.fr{page}"}
+
+    left = visitor.post(page, 200, data={"name": "Alexandre Payet"}, headers=headers)
+
+    assert (left.headers["HX-Redirect"], left.text) == ("/etude/connexion", "")
+    assert sign_in(site, visitor, marchand) == page
+
+
+@pytest.mark.parametrize(
+    "around",
+    ["https://evil.example/etude/../", "https://evil.example//evil.example", "https://[", "javascript:alert(1)", ""],
+)
+def test_signing_in_leads_to_no_other_site_whatever_a_request_says_of_its_page(site, marchand, around):
+    visitor = site.visitor()
+    visitor.get("/etude/depots", headers={"HX-Request": "true", "HX-Current-URL": around})
+
+    assert sign_in(site, visitor, marchand) in {"/etude", "/etude/../"}
+
+
+def test_signing_in_leads_back_to_pages_alone(site, marchand):
+    deposit = make.filed(site.gateways, marchand.office)
+    visitor = site.visitor()
+    for path in ("/etude/session", f"/etude/depots/{deposit.id}/attestation.pdf"):
+        visitor.get(path, 303)
+    visitor.get("/etude/compte", 303, headers={"Sec-Fetch-Dest": "image"})
+    visitor.post("/etude/membres", 303, data={"name": "Zoé"})
+
+    assert sign_in(site, visitor, marchand) == "/etude"

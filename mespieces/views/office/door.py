@@ -1,12 +1,14 @@
 """The office's door: who comes in, with what role, and how files are let in; what every page of the office needs."""
 
 import ipaddress
+import re
 import sys
 from datetime import date
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from flask import Blueprint, Response, current_app, g, redirect, request, url_for
+from flask import session as flask_session
 from flask_login import current_user
 
 from mespieces.domain import (
@@ -123,11 +125,30 @@ def inside(path: str) -> str:
     return path if not elsewhere and (parts.path == home or parts.path.startswith(home + "/")) else home
 
 
+def remember() -> None:
+    """Keep the page that somebody who is not signed in asked for, or was reading: signing in leads back to it."""
+    asked, rule = current.asked(), request.url_rule.rule if request.url_rule else ""
+    if asked.htmx:
+        # Without its site: whatever it says, `inside` has the last word.
+        flask_session[_BACK] = re.sub("^https?://[^/]*", "", asked.htmx.current_url or "")[:1000]
+    elif request.method == "GET" and not rule.endswith(_NO_PAGE):
+        flask_session[_BACK] = request.full_path.removesuffix("?")[:1000]
+
+
+def back() -> str:
+    """Return the page that was remembered, once, else the office's first page."""
+    return inside(flask_session.pop(_BACK, ""))
+
+
 def _asked_from(endpoint: str) -> str:
     """Return the address of the page that holds the form sent."""
     given = request.view_args or {}
     expected = current_app.url_map.is_endpoint_expecting
     return url_for(endpoint, **{name: value for name, value in given.items() if expected(endpoint, name)})
+
+
+_BACK = "back"
+_NO_PAGE = ("/fichier", ".pdf", "/session")
 
 
 def _near(address: str) -> bool:

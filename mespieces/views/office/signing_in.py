@@ -1,6 +1,6 @@
 """Members sign in: a password, then the code of their application, enrolled at the first time."""
 
-from flask import Response, render_template, request
+from flask import Response, redirect, render_template, request
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -61,7 +61,8 @@ def confirm() -> BaseResponse | tuple[str, int]:
         if not found.details["left"]:
             raise members.SignInOver
         return _code(errors={found.field: str(found)}), 422
-    entered = door.to(".recovery" if enrolling else ".home")
+    entered: Response = redirect(door.back(), 303)  # type: ignore[assignment]
+    entered = door.to(".recovery") if enrolling else entered
     return current.take(current.give(entered, current.OFFICE, found), current.OFFICE_SIGN_IN)
 
 
