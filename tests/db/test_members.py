@@ -216,6 +216,12 @@ def test_a_member_reset_by_the_operator_enrols_again_and_is_signed_out(gateways,
     assert make.count("member.changed") == 1
 
 
+def test_a_password_has_no_age(gateways, member):
+    gateways.clock.advance(timedelta(days=3650))
+
+    assert isinstance(members.begin(gateways, member.email, make.PASSWORD, make.TRACE), str)
+
+
 def test_a_member_needs_an_address_of_their_own_a_role_and_a_good_password(gateways, member):
     def add(**facts):
         usual = {"name": "Dominique", "email": "d@example.fr", "role": "clerc", "password": make.PASSWORD}
