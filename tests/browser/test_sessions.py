@@ -20,6 +20,7 @@ OF = {
     "access": "SELECT id FROM access ORDER BY created_at DESC LIMIT 1",
     "member": "SELECT id FROM member WHERE role <> 'auditeur'",
 }
+SHOWN = "document.dispatchEvent(new Event('visibilitychange'))"
 BACK = "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
 
 
@@ -66,6 +67,11 @@ def _written(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def forgive(person: Person) -> None:
+    """Leave aside what the browser says of requests that the test itself has cut."""
+    person.complaints[:] = [said for said in person.complaints if "ERR_FAILED" not in said]
+
+
 def idle(audience: str) -> timedelta:
     return timedelta(minutes=15 if audience == "recipient" else 60)
 
@@ -109,6 +115,71 @@ def test_the_last_minutes_of_the_hour_are_told_not_to_be_renewed(browser: Browse
         expect(person.page.get_by_role("button", name="Continuer", exact=True)).to_have_count(0)
         person.page.get_by_role("button", name="J’ai compris").click()
         expect(person.page.get_by_role("alertdialog")).to_have_count(0)
+        with person.page.expect_response(re.compile("/session$")):  # what was understood is not said again
+            person.page.evaluate(SHOWN)
+        person.page.clock.run_for(6000)
+        expect(person.page.get_by_role("alertdialog")).to_have_count(0)
+
+
+def test_without_connection_nothing_stays_shown_past_the_end_until_the_server_answers(
+    browser: Browser, demo: Service
+) -> None:
+    opened = Opened(demo, "recipient")
+    with people.visiting(browser, demo) as person:
+        opened.enter(person)
+        page = person.page
+        page.route("**/session", lambda route: route.abort())
+        page.clock.fast_forward("15:06")
+        dialog = page.get_by_role("alertdialog")
+        expect(dialog).to_contain_text("la page est masquée")
+        expect(page.locator("main")).to_be_hidden()
+
+        page.unroute("**/session")
+        page.get_by_role("button", name="Réessayer").click()
+        expect(page.locator("main")).to_be_visible()
+        expect(dialog).to_have_count(0)
+        forgive(person)
+
+
+def test_going_on_without_connection_says_so_and_can_be_tried_again(browser: Browser, demo: Service) -> None:
+    opened = Opened(demo, "recipient")
+    with people.visiting(browser, demo) as person:
+        opened.enter(person)
+        page, soon = person.page, idle("recipient") - timedelta(seconds=100)
+        opened.pass_time(person, idle=soon, age=soon)
+        dialog = page.get_by_role("alertdialog")
+        expect(dialog).to_contain_text("moins de deux minutes")
+        page.route("**/session", lambda route: route.abort())
+        page.get_by_role("button", name="Continuer", exact=True).last.click()
+        expect(dialog).to_contain_text("n’est pas prolongée")
+
+        page.unroute("**/session")
+        page.get_by_role("button", name="Réessayer").click()
+        expect(dialog).to_have_count(0)
+        expect(page.locator("main")).to_be_visible()
+        forgive(person)
+
+
+def test_going_on_in_a_session_ended_elsewhere_hides_the_page(browser: Browser, demo: Service) -> None:
+    opened = Opened(demo, "recipient")
+    with people.visiting(browser, demo) as person:
+        opened.enter(person)
+        soon = idle("recipient") - timedelta(seconds=100)
+        opened.pass_time(person, idle=soon, age=soon)
+        expect(person.page.get_by_role("alertdialog")).to_be_visible()
+        person.context.clear_cookies(name=opened.cookie)
+        person.page.get_by_role("button", name="Continuer", exact=True).last.click()
+        expect(person.page.get_by_role("heading", level=1)).to_have_text("Votre session est terminée")
+
+
+def test_a_tab_looked_at_again_after_the_session_hides_what_it_showed_at_once(browser: Browser, demo: Service) -> None:
+    opened = Opened(demo, "recipient")
+    with people.visiting(browser, demo) as person:
+        opened.enter(person)
+        person.context.clear_cookies(name=opened.cookie)
+        person.page.evaluate(SHOWN)
+        expect(person.page.get_by_role("heading", level=1)).to_have_text("Votre session est terminée")
+        expect(person.page.locator("nav, .who, footer")).to_have_count(0)
 
 
 def test_a_session_renewed_in_another_tab_hides_nothing_here(browser: Browser, demo: Service) -> None:
@@ -141,5 +212,5 @@ def test_a_page_kept_by_the_browser_is_asked_again(browser: Browser, demo: Servi
         opened.enter(person)
         person.context.clear_cookies(name=opened.cookie)
         with person.page.expect_navigation():
-            person.page.evaluate(BACK)
+            assert person.page.evaluate(f"{BACK}; document.querySelector('main').hidden")
         assert person.path() in {"/", "/etude/connexion"}
