@@ -425,7 +425,7 @@ def test_an_altered_journal_is_told_and_leaves_with_1(installed):
     assert "PAYLOAD" in result.stdout
 
 
-def test_after_a_restored_backup_nothing_starts_until_the_journal_is_reopened(installed, tmp_path, capsys):
+def test_after_a_restored_backup_no_command_runs_until_the_journal_is_reopened(installed, tmp_path, capsys):
     backup = (installed / "mespieces.db").read_bytes()
     told("journal", "export", str(tmp_path / "later"))
     opened = reopened()

@@ -387,6 +387,17 @@ def test_the_office_tells_a_code_only_to_who_waits_for_it_and_says_why(gateways,
 # A sign-in
 
 
+def test_the_office_tells_five_codes_and_then_says_to_begin_again(gateways, deposit, recipient):
+    teller = make.member(gateways, deposit.office)
+    ways.choose(gateways, make.begun(gateways, recipient).token, "office", "")
+    for _ in range(5):
+        one_time_codes.tell(gateways, recipient, "Au téléphone", by=teller, trace=make.TRACE)
+
+    with pytest.raises(one_time_codes.TooManyTold, match=r"5 codes.*recommencer depuis la première page") as refused:
+        one_time_codes.tell(gateways, recipient, "Au téléphone", by=teller, trace=make.TRACE)
+    assert refused.value.retry_after == 30 * 60
+
+
 def test_a_sign_in_lasts_half_an_hour_and_an_invented_one_opens_nothing(gateways, recipient):
     token = make.begun(gateways, recipient).token
     minutes(gateways, 30)
