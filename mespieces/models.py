@@ -414,6 +414,22 @@ class JournalCheckpoint(Model):
         primary_key = pw.CompositeKey("log", "size")
 
 
+class JournalDay(Model):
+    """How many operations of each kind a day (UTC) saw, among the first `size` records: a projection of the records."""
+
+    log = pw.TextField()
+    day = pw.TextField()
+    deposits = pw.BigIntegerField()
+    consultations = pw.BigIntegerField()
+    refusals = pw.BigIntegerField()
+    others = pw.BigIntegerField()
+    size = pw.BigIntegerField()
+
+    class Meta:
+        primary_key = pw.CompositeKey("log", "day")
+        indexes = ((("log", "size"), False),)
+
+
 class JournalTimestamp(Model):
     """A third party's token over a checkpoint's note, verified before it was kept; our own clock around it."""
 
@@ -474,7 +490,7 @@ class Fact(Model):
 TABLES: tuple[type[Model], ...] = (
     Office, Member, Invitation, RecoveryCode, Deposit, Document, Recipient, Signification, Access, CodeKey,
     SignIn, Session, Throttle, Consultation, Delivery, JournalLog, JournalRecord, JournalPayload, JournalSubtree,
-    JournalCheckpoint, JournalTimestamp, JournalAttestation, Message, Fact,
+    JournalCheckpoint, JournalDay, JournalTimestamp, JournalAttestation, Message, Fact,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from huey.consumer import Consumer
 
 from mespieces import models
 from mespieces.domain import (
+    activity,
     anchors,
     checkpoints,
     consultations,
@@ -130,6 +131,7 @@ class Worker:
             log.info("%d deposits ended", len(gone))
 
     def _publish(self) -> None:
+        activity.keep_up()
         continuity.keep(self._runtime.gateways, checkpoints.publish(self._runtime.gateways))
         last = checkpoints.last_verification()
         due = last is None or self._runtime.gateways.clock.now() - last.at >= VERIFY_EVERY

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from mespieces import models
-from mespieces.domain import clockwork, journal
+from mespieces.domain import activity, clockwork, journal
 from mespieces.gateways import Gateways
 from mespieces.models import Fact, JournalCheckpoint, JournalLog, JournalPayload, JournalRecord, JournalSubtree
 from mespieces.verifier import claims, merkle, note, purge, record
@@ -177,7 +177,7 @@ def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str
 
     `cited` is what the journal that continues it says of its end: what it says was lost is no fault of the tables.
     """
-    chain, findings = Chain(row.log, _announced(row.log)), []
+    chain, findings, tally = Chain(row.log, _announced(row.log)), [], activity.Tally(row.log)
     kept = {
         c.size: bytes(c.note)
         for c in JournalCheckpoint.select().where(JournalCheckpoint.log == row.log).order_by("size")
@@ -185,6 +185,7 @@ def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str
     key = [note.verifier(row.origin, gateways.journal_key)]
     for line in journal.lines(row.log, stop=row.size):
         before = chain.last
+        tally.feed(line.sequence, line.operation, line.time)
         found = chain.feed(line.header, line.proof, line.trace)
         findings += [f"{f.sequence} {f.code}" for f in found]
         if chain.last is not before and not _projects(line, chain):  # a header that cannot be read has been named
@@ -196,7 +197,7 @@ def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str
     whole = (chain.size, chain.head.hex()) == (row.size, row.head) and chain.size >= ended
     if not whole or max(kept, default=0) > max(chain.size, known):
         findings.append(f"{chain.size} TAIL_TRUNCATED")
-    return findings
+    return findings + [f"{day} ACTIVITY_ALTERED" for day in tally.wrong()]
 
 
 def _announced(log: str) -> list[purge.Purge]:
@@ -258,7 +259,8 @@ def _keep_subtrees(log: str, size: int) -> None:
     """Keep the complete subtrees up to `size` that are not kept yet."""
     tree = subtree(log)
     query = JournalSubtree.select().where(JournalSubtree.log == log, JournalSubtree.level == KEPT_LEVEL)
-    done = query.count() << KEPT_LEVEL
+    last = query.order_by(JournalSubtree.index.desc()).first()
+    done = (last.index + 1 if last else 0) << KEPT_LEVEL
     for end in range(done + (1 << KEPT_LEVEL), size + 1, 1 << KEPT_LEVEL):
         rows = [
             {"log": log, "level": level, "index": index, "hash": tree(level, index)}

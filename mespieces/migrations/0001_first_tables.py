@@ -144,6 +144,12 @@ CREATE TABLE journal_checkpoint (
   log TEXT NOT NULL REFERENCES journal_log (log) ON DELETE RESTRICT, size {bigint} NOT NULL, note {bytes} NOT NULL,
   created_at {instant} NOT NULL, PRIMARY KEY (log, size));;
 
+CREATE TABLE journal_day (
+  log TEXT NOT NULL REFERENCES journal_log (log) ON DELETE RESTRICT, day TEXT NOT NULL CHECK (length(day) = 10),
+  deposits {bigint} NOT NULL, consultations {bigint} NOT NULL, refusals {bigint} NOT NULL, others {bigint} NOT NULL,
+  size {bigint} NOT NULL, PRIMARY KEY (log, day));;
+CREATE INDEX journal_day_log_size ON journal_day (log, size);;
+
 CREATE TABLE journal_timestamp (
   log TEXT NOT NULL, size {bigint} NOT NULL, number INTEGER NOT NULL CHECK (number >= 1), der {bytes} NOT NULL,
   time {instant} NOT NULL, authority TEXT NOT NULL, qualified INTEGER NOT NULL CHECK (qualified IN (0, 1)),
