@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import peewee as pw
-from flask import Flask, Response, flash, g, redirect, render_template, request, url_for
+from flask import Flask, Response, flash, g, jsonify, redirect, render_template, request, url_for
 from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from gunicorn.http.errors import NoMoreData, ParseException
@@ -118,7 +118,8 @@ def _set_hooks(app: Flask) -> None:
         guard = guards.get(request.blueprint or "")
         if guard:
             guard()
-        if request.method in app.config["WTF_CSRF_METHODS"] and request.endpoint:
+        guarded = request.method in app.config["WTF_CSRF_METHODS"] and request.endpoint
+        if guarded and not auditor.asked_by_program():
             csrf.protect()
         return None
 
@@ -274,13 +275,16 @@ def _set_failure_pages(app: Flask) -> None:
 
 
 def _page(status: int, words: tuple[str, str, str], retry_after: int | None = None) -> Response:
-    """Return a refusal: a page for people, the sentence alone for a script that sends files."""
+    """Return a refusal: a page for people, the sentence alone for a script that sends files, or in JSON for a program."""
     heading, sentence, advice = (refusals.suited(one) for one in words)
     # Who sends a file is known by now, unless the database that knows them is gone; a stranger is not heard out.
     if current.asked().files_into is not None or "database_gone" in g:
         current.asked().hear_out(4 * current.gateways().settings.max_document_bytes)
     if "X-Filename" in request.headers:
         response = Response(sentence, status=status, mimetype="text/plain")
+    elif current.program():
+        response = jsonify(error=sentence)
+        response.status_code = status
     else:
         page = render_template(
             "error.html", heading=heading, message=sentence, advice=advice, severe=status >= 500, back=refusals.way_back(),

@@ -298,6 +298,16 @@ def amid(
     return given[True], given[False]
 
 
+MULTIPART = "multipart/form-data; boundary=limite"
+
+
+def multipart(fields: dict[str, str], name: str, data: bytes) -> bytes:
+    """Return a form with one file as its body: the test client would spool a large one to a disk."""
+    parts = [f'Content-Disposition: form-data; name="{key}"\r\n\r\n{value}'.encode() for key, value in fields.items()]
+    parts.append(f'Content-Disposition: form-data; name="{name}"; filename="x.pdf"\r\n\r\n'.encode() + data)
+    return b"".join(b"--limite\r\n" + part + b"\r\n" for part in parts) + b"--limite--\r\n"
+
+
 _PROCESS = """
 import sys
 from datetime import datetime

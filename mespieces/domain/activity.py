@@ -18,7 +18,8 @@ from mespieces.models import JournalDay, JournalLog, JournalRecord
 BATCH = 10_000
 """Records counted in one transaction."""
 FEWEST = 10
-"""Fewer operations than this are never told from none: where little happens, a count would say that one person read."""
+"""Fewer operations than this are never told from none, deposits apart, which are the office's own: where little happens, a
+count would say that somebody read."""
 KINDS: Mapping[str, frozenset[str]] = {
     "deposits": frozenset({"deposit.filed", "document.deposited"}),
     "consultations": frozenset({"document.consulted"}),
@@ -31,7 +32,7 @@ _KIND = {operation: kind for kind, operations in KINDS.items() for operation in 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day (UTC): the operations of each of `COUNTS`, None where they are fewer than `FEWEST`."""
+    """One day (UTC): the operations of each of `COUNTS`, None where they are too few to be told."""
 
     day: date
     counts: Mapping[str, int | None]
@@ -92,7 +93,7 @@ def kind_of(operation: str) -> str:
 
 def _sayable(row: JournalDay | None, kind: str) -> int | None:
     count = int(getattr(row, kind)) if row else 0
-    return count if count >= FEWEST else None
+    return count if count >= FEWEST or kind == "deposits" else None
 
 
 def _counted(log: str) -> int:

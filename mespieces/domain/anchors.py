@@ -6,6 +6,7 @@ A token is asked outside of any transaction; reading never waits for it. Anchors
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ BETWEEN = timedelta(seconds=50)  # the worker asks once a minute; this only keep
 LONGEST_WAIT = timedelta(minutes=15)
 LARGEST_DRIFT = 2.0
 WRONG_CLOCK = 60.0
+LATE = timedelta(minutes=10)
+"""An authority that has dated nothing for so long, while records wait, is late; three rounds of the worker are not."""
 FRESH = timedelta(minutes=5)  # a measure the worker no longer renews must not close the service for ever
 
 
@@ -42,22 +45,31 @@ class ClockWrong(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What anybody may know of the certain dates: the last one, and what waits for the next, since when."""
+    """What anybody may know of the certain dates: the last one, what waits for the next and since when, our clock.
+
+    `drift` is in seconds, ahead of the authority's clock when positive, as `measured` then; None before any measure.
+    """
 
     configured: bool
     last: JournalTimestamp | None
     waiting: int
     since: datetime | None
+    late: bool
     drift: float
+    measured: datetime | None
 
 
 def situation(gateways: Gateways) -> Situation:
     """Return how far certain dates go. Raises `JournalClosed`."""
     last = newest()
-    after = _after(last)
-    first = after.order_by(JournalRecord.sequence).first()
+    first = _after(last).order_by(JournalRecord.sequence).first()
     since = record.parse_time(first.time) if first else None
-    return Situation(bool(gateways.authorities), last, _waiting(last) if first else 0, since, drift())
+    late = since is not None and gateways.clock.now() - since > LATE
+    measure = _worst()
+    return Situation(
+        bool(gateways.authorities), last, _waiting(last) if first else 0, since, late,
+        measure["drift"] if measure else 0.0, record.parse_time(measure["at"]) if measure else None,
+    )  # fmt: skip
 
 
 def newest() -> JournalTimestamp | None:
@@ -71,6 +83,17 @@ def kept(size: int, number: int) -> JournalTimestamp | None:
     if size >= 2**63 or number >= 2**31:
         return None
     return JournalTimestamp.get_or_none(log=journal.head().log, size=size, number=number)
+
+
+def over(sizes: Iterable[int]) -> dict[int, list[JournalTimestamp]]:
+    """Return the tokens over the open journal's checkpoints of these sizes, by size, in the order they were had."""
+    query = JournalTimestamp.select().where(
+        JournalTimestamp.log == journal.head().log, JournalTimestamp.size.in_(list(sizes))
+    )
+    found: dict[int, list[JournalTimestamp]] = {}
+    for one in query.order_by(JournalTimestamp.size, JournalTimestamp.number):
+        found.setdefault(one.size, []).append(one)
+    return found
 
 
 def keep_up(gateways: Gateways) -> bool:
@@ -89,7 +112,8 @@ def keep_up(gateways: Gateways) -> bool:
 
 def drift() -> float:
     """Return by how many seconds our clock was last seen ahead of an authority's (behind, when negative)."""
-    return max((one["drift"] for one in _measures().values()), key=abs, default=0.0)
+    measure = _worst()
+    return float(measure["drift"]) if measure else 0.0
 
 
 def check_clock(gateways: Gateways) -> None:
@@ -201,6 +225,11 @@ def _keep(gateways: Gateways, signed: bytes, stamp: Stamp) -> None:
             journal.append(gateways, "incident.recorded", detail=seen)
     if tell:
         log.error("the clock is %+.1f seconds off, says %s", stamp.drift, stated.authority)
+
+
+def _worst() -> dict[str, Any] | None:
+    """Return the measure in which our clock was farthest off, None when there is none."""
+    return max(_measures().values(), key=lambda one: abs(one["drift"]), default=None)
 
 
 def _measures() -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from mespieces.domain import checkpoints, journal
-from mespieces.errors import Invalid
+from mespieces.errors import Invalid, TooLarge
 from mespieces.gateways import Gateways
 from mespieces.models import JournalAttestation, JournalLog, JournalRecord, JournalTimestamp
 from mespieces.verifier import attached, note, receipt, record
@@ -40,6 +40,20 @@ class NotAReceipt(Invalid):
     )
 
 
+class NothingGiven(Invalid):
+    """No file, or an empty one."""
+
+    field = "receipt"
+    message = "Choisissez d’abord le fichier à vérifier ; celui-ci est vide, ou n’a pas été choisi."
+
+
+class FileTooLarge(TooLarge):
+    """No attestation is so large."""
+
+    message = "Ce fichier dépasse 16 Mo : aucune attestation de ce service n’est si grande."
+    advice = "Choisissez l’attestation (PDF) ou le reçu (JSON), tel que vous l’avez téléchargé."
+
+
 @dataclass(frozen=True, slots=True)
 class Proven:
     """One receipt, and what it tells when it is valid; `dated` is None while no third party has dated it."""
@@ -64,10 +78,12 @@ class Examined:
 
 
 def examine(gateways: Gateways, data: bytes) -> Examined:
-    """Say what `data` is to this journal. Raises `NotAReceipt`, and the journal's own errors.
+    """Say what `data` is to this journal. Raises `NothingGiven`, `NotAReceipt`, and the journal's own errors.
 
     A PDF is known by the SHA-256 of its bytes. One that is not known is not opened: PDFs of strangers stay closed here.
     """
+    if not data:
+        raise NothingGiven
     if b"%PDF-" not in data[:1024]:
         found = _proven(gateways, data)
         return Examined(found.state, None, [found])

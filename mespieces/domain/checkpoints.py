@@ -20,6 +20,7 @@ from mespieces.verifier import claims, merkle, note, purge, record
 from mespieces.verifier.chain import Chain
 
 VERIFIED = "journal.verified"
+REMEMBERED = 100
 KEPT_LEVEL = 8  # one row per 256 leaves, and about as many again above
 
 
@@ -37,12 +38,16 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result of the last full verification: what was found wrong (nothing when intact)."""
+    """The result of a full verification: what was found wrong (nothing when intact), `SEQUENCE CODE` or `DAY CODE`.
+
+    Of what was kept of it, `findings` are the first `REMEMBERED`; `count` tells how many there were.
+    """
 
     at: datetime
     size: int
     seconds: float
     findings: tuple[str, ...]
+    count: int
 
 
 def head() -> Head:
@@ -99,9 +104,11 @@ def kept(size: int) -> JournalCheckpoint | None:
     return JournalCheckpoint.get_or_none(log=journal.head().log, size=size)
 
 
-def recent(limit: int = 10) -> Sequence[JournalCheckpoint]:
-    """Return the newest checkpoints of the open journal, newest first."""
+def recent(limit: int, *, most: int | None = None) -> Sequence[JournalCheckpoint]:
+    """Return the newest checkpoints of the open journal, newest first; `most` bounds their size."""
     query = JournalCheckpoint.select().where(JournalCheckpoint.log == journal.head().log)
+    if most is not None:
+        query = query.where(JournalCheckpoint.size <= most)
     return list(query.order_by(JournalCheckpoint.size.desc()).limit(limit))
 
 
@@ -114,8 +121,10 @@ def verify(gateways: Gateways) -> Verification:
     with journal.snapshot():
         row = journal.head()
         findings = _walk_all(gateways, row)
-    result = Verification(gateways.clock.now(), row.size, time.perf_counter() - started, tuple(findings))
-    detail = json.dumps({"size": result.size, "seconds": result.seconds, "findings": findings})
+    taken = time.perf_counter() - started
+    result = Verification(gateways.clock.now(), row.size, taken, tuple(findings), len(findings))
+    told = {"findings": findings[:REMEMBERED], "count": result.count}
+    detail = json.dumps({"size": result.size, "seconds": result.seconds, **told})
     with models.write():
         clockwork.set_fact(VERIFIED, result.at, detail)
     return result
@@ -127,7 +136,7 @@ def last_verification() -> Verification | None:
     if row is None:
         return None
     known = json.loads(row.detail)
-    return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]))
+    return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]), known["count"])
 
 
 class _Cited(NamedTuple):

@@ -177,6 +177,11 @@ def suspended() -> bool:
     return Fact.select().where(Fact.name == SUSPENDED, Fact.detail == head().log).exists()
 
 
+def continued() -> JournalLog | None:
+    """Return the row of the journal that was closed last, which the open one continues; None when it is the first."""
+    return JournalLog.select().where(JournalLog.closed_at.is_null(False)).order_by(JournalLog.closed_at.desc()).first()
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One record as its story is told: when, what, and the proof's body (empty once purged)."""

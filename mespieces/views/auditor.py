@@ -2,13 +2,15 @@
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from mespieces.domain import anchors, authenticity, checkpoints, clockwork
+from mespieces.domain import activity, anchors, authenticity, checkpoints, clockwork, emblem, journal
 from mespieces.errors import Invalid, NotFound
-from mespieces.verifier import note
-from mespieces.views import current
+from mespieces.verifier import note, record
+from mespieces.views import chart, current
 
 bp = Blueprint("auditor", __name__, url_prefix="/audit")
 FORM = 64 * 1024  # bytes, beside the file
+NEWEST, PAGE = 5, 50  # checkpoints on the page, and on each page of all of them
+DAYS = 30  # of activity
 
 
 class Held:
@@ -27,24 +29,59 @@ class Held:
 
 
 def guard() -> None:
-    """Let one file in, where it is asked for, before the form is read."""
+    """Let one file in, where it is asked for, before the form is read. Raises `FileTooLarge`."""
     if request.endpoint == "auditor.verify" and request.method == "POST":
         current.asked().max_content_length = authenticity.LARGEST + FORM
         current.asked().files_into = Held
+        if (request.content_length or 0) > authenticity.LARGEST + FORM:
+            raise authenticity.FileTooLarge
+
+
+def asked_by_program() -> bool:
+    """Tell whether a program has a file verified: it bears no token of a form, and nothing it sends changes anything."""
+    return request.endpoint == "auditor.verify" and current.program()
 
 
 @bp.get("")
 def show() -> str:
     """The audit page."""
+    head, recent = checkpoints.head(), checkpoints.recent(NEWEST)
     return render_template(
         "audit/show.html",
-        head=checkpoints.head(),
+        head=head,
+        emblem=emblem.path(head.head),
+        emblem_width=emblem.WIDTH,
         time=clockwork.last_record(),
         verified=checkpoints.last_verification(),
-        recent=checkpoints.recent(),
+        recent=recent,
+        tokens=anchors.over(one.size for one in recent),
         dated=anchors.situation(current.gateways()),
+        largest_drift=anchors.LARGEST_DRIFT,
+        activity=chart.draw(activity.days(current.gateways().clock.now(), DAYS)),
+        kinds=chart.KINDS,
+        fewest=activity.FEWEST,
+        continued=journal.continued(),
         vkey=checkpoints.vkey(current.gateways()),
+        errors={},
     )
+
+
+@bp.get("/points-de-controle")
+def earlier_ones() -> str | tuple[str, int]:
+    """Every checkpoint, newest first, page by page, or up to the size asked for."""
+    typed = "".join(request.args.get("taille", "").split())
+    wrong = bool(typed) and not (typed.isascii() and typed.isdigit())
+    most = min(int(typed[:19]), 2**63 - 1) if typed and not wrong else None
+    rows = [] if wrong else checkpoints.recent(PAGE + 1, most=most)
+    page = render_template(
+        "audit/checkpoints.html",
+        rows=rows[:PAGE],
+        most=most,
+        errors={"taille": "Saisissez un nombre d’enregistrements, en chiffres."} if wrong else {},
+        following=rows[PAGE].size if len(rows) > PAGE else None,
+        tokens=anchors.over(one.size for one in rows[:PAGE]),
+    )
+    return (page, 422) if wrong else page
 
 
 @bp.get("/head")
@@ -84,15 +121,43 @@ def verification() -> str:
 
 
 @bp.post("/verifier")
-def verify() -> str | tuple[str, int]:
+def verify() -> str | Response | tuple[str | Response, int]:
     """Say whether an attestation or a receipt is this journal's; nothing of it is kept."""
     given = request.files.get("receipt")
     data = bytes(given.stream.arrival.data) if given else b""  # type: ignore[attr-defined]
     try:
         examined = authenticity.examine(current.gateways(), data)
     except Invalid as error:
+        if current.program():
+            return jsonify(error=str(error)), 422
         return render_template("audit/verify.html", examined=None, errors={error.field: str(error)}), 422
+    if current.program():
+        return jsonify(_told(examined))
     return render_template("audit/verify.html", examined=examined, errors={})
+
+
+def _told(examined: authenticity.Examined) -> dict[str, object]:
+    """Return what was found, as a program reads it; what is not proven is null."""
+    issued = examined.issued
+    return {
+        "state": examined.state,
+        "issued": issued and {"sequence": issued.sequence, "time": record.format_time(issued.time)},
+        "receipts": [
+            {
+                "state": one.state,
+                "log": one.log or None,
+                "sequence": one.entry and one.entry.sequence,
+                "operation": one.entry and one.entry.operation,
+                "time": one.entry and record.format_time(one.entry.time),
+                "hash": one.hash or None,
+                "size": one.size or None,
+                "fingerprint": one.fingerprint or None,
+                "dated": one.dated and record.format_time(one.dated),
+                "authority": one.authority or None,
+            }
+            for one in examined.receipts
+        ],
+    }
 
 
 def _note(found: object) -> Response:

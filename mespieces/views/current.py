@@ -43,6 +43,12 @@ def asked() -> Request:
     return cast("Request", request)
 
 
+def program() -> bool:
+    """Tell whether the caller asks for JSON rather than for a page."""
+    kinds = ["text/html", "application/json"]
+    return request.accept_mimetypes.best_match(kinds) == "application/json"
+
+
 def trace() -> journal.Trace:
     """Return where the request came from, for the journal's technical trace."""
     return journal.Trace(request.remote_addr or "", request.headers.get("User-Agent", ""))

@@ -7,6 +7,7 @@ from typing import Any
 
 from mespieces.domain import codes, documents, french, journal, offices
 from mespieces.domain.deposits import State
+from mespieces.verifier import findings
 from mespieces.views import current
 
 STATES = {
@@ -186,6 +187,29 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
 }
 
 
+_FINDINGS = {
+    "PROJECTION_ALTERED": "ce par quoi cet enregistrement se retrouve n’est pas ce que dit son en-tête",
+    "ACTIVITY_ALTERED": "le nombre d’opérations affiché pour ce jour n’est pas celui du journal",
+}
+
+
+def finding(told: str) -> str:
+    """Return in words what the full verification found, `SEQUENCE CODE` or `DAY CODE`."""
+    where, _, code = told.partition(" ")
+    if code in findings.Code.__members__:
+        return findings.tell(findings.Finding(findings.Code(code), int(where)))
+    return f"{code} {where} : {_FINDINGS[code]}" if code in _FINDINGS else told
+
+
+def drift(seconds: float) -> str:
+    """Return « 0,2 seconde en avance », « 3 secondes en retard », « à l’heure » when a tenth is not reached."""
+    size = abs(seconds)
+    if size < 0.05:
+        return "à l’heure"
+    amount = f"{size:.1f}".replace(".", ",") if size < 10 else french.number(round(size))
+    return f"{amount}\u00a0seconde{'s' if size >= 1.95 else ''} {'en avance' if seconds > 0 else 'en retard'}"
+
+
 def refused_mail(recipient: Any) -> str:
     """Return « Courriel refusé le … : 550 … », empty when nothing was refused lately."""
     if recipient.mail_refused_at is None:
@@ -227,6 +251,8 @@ FILTERS: dict[str, Callable[..., object]] = {
     "notices_fr": notices,
     "nature_fr": nature,
     "refused_mail_fr": refused_mail,
+    "finding_fr": lambda told: spaced(finding(told)),
+    "drift_fr": drift,
     "happened": lambda entry: spaced(happened(entry)),
     "spaced": spaced,
 }

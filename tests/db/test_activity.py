@@ -37,14 +37,21 @@ def test_each_day_has_its_operations_by_kind_and_they_are_all_the_records(gatewa
     activity.keep_up()
 
     assert counts(gateways, 1) == {"deposits": 11, "consultations": 12, "refusals": 13, "others": None}
-    assert counts(gateways) == {"deposits": None, "consultations": None, "refusals": None, "others": 10}
+    assert counts(gateways) == {"deposits": 0, "consultations": None, "refusals": None, "others": 10}
     assert sum(sum(row[1:5]) for row in kept()) == JournalRecord.select().count() == journal.head().size
 
 
-def test_fewer_than_ten_operations_are_never_told_from_none(gateways):
-    record_many(gateways, activity.FEWEST - 1, "document.consulted")
+def test_fewer_than_ten_operations_are_never_told_from_none_unless_they_are_the_office_s(gateways):
     activity.keep_up()
-    assert counts(gateways)["consultations"] is None
+    nothing = counts(gateways)
+    for operation in ("document.consulted", "recipient.refused"):
+        record_many(gateways, activity.FEWEST - 1, operation)
+    activity.keep_up()
+    assert counts(gateways) == nothing == {"deposits": 0, "consultations": None, "refusals": None, "others": None}
+
+    record_many(gateways, 1, "deposit.filed")
+    activity.keep_up()
+    assert counts(gateways)["deposits"] == 1
 
     record_many(gateways, 1, "document.consulted")
     activity.keep_up()

@@ -30,9 +30,9 @@ def test_a_checkpoint_verifies_with_the_key_the_page_shows(site):
     checkpoints.publish(site.gateways)
     anyone = site.visitor()
     page, head, signed = anyone.get("/audit").text, anyone.get("/audit/head").json, anyone.get("/audit/checkpoint")
-    vkey = re.search(r'<code class="hash">(pieces\.example\.fr/journal/\w+\+[0-9a-f]{8}\+[^<]+)</code>', page)[
-        1
-    ].replace("&#43;", "+")
+    vkey = re.search(
+        r'<code class="hash" id="vkey">(pieces\.example\.fr/journal/\w+\+[0-9a-f]{8}\+[^<]+)</code>', page
+    )[1].replace("&#43;", "+")
 
     found = note.read_checkpoint(signed.data, [note.parse_vkey(vkey)])
 
@@ -134,4 +134,56 @@ def test_what_is_no_attestation_of_this_service_is_told_in_words(site):
 
 
 def test_a_file_too_large_to_be_an_attestation_is_refused(site):
-    _give(site.visitor(), bytes(authenticity.LARGEST + 128 * 1024), 413)
+    anyone = site.visitor()
+    anyone.get("/audit/verifier")
+    body = make.multipart({"csrf_token": anyone.token}, "receipt", bytes(authenticity.LARGEST + 128 * 1024))
+    told = anyone.post("/audit/verifier", 413, data=body, content_type=make.MULTIPART)
+
+    assert "Ce fichier dépasse 16 Mo" in words(told)
+
+
+def test_a_program_has_a_file_verified_without_a_form_and_reads_json(site):
+    deposit = make.filed(site.gateways, documents=1)
+    made = attestations.of_deposit(site.gateways, deposit, by=journal.OPERATOR)
+    [first, _] = attached.receipts(made).values()
+    program, json = site.visitor(), {"Accept": "application/json"}
+    program.token = "none"  # it has never seen a form
+
+    def ask(data, status=200):
+        given = {"receipt": (io.BytesIO(data), "x")} if data is not None else {}
+        return program.post("/audit/verifier", status, data=given, headers=json).json
+
+    valid = ask(made)
+    assert (valid["state"], len(valid["receipts"])) == ("valid", 2)
+    assert valid["issued"] == {"sequence": journal.head().size - 1, "time": "2026-11-24T10:00:00.000000Z"}
+    told = ask(first)
+    assert (told["state"], told["issued"]) == ("valid", None)
+    assert told["receipts"][0]["operation"] == "document.deposited"
+    assert told["receipts"][0]["fingerprint"] == deposit.documents.get().fingerprint
+    assert told["receipts"][0]["dated"] is None
+    assert told["receipts"][0]["log"] == journal.head().log
+    assert ask(made + b" ") == {"state": "unknown", "issued": None, "receipts": []}
+    altered = ask(first.replace(b"deposited", b"deposidet"))
+    assert (altered["state"], altered["receipts"][0]["sequence"]) == ("altered", None)
+    for wrong in (b"GIF89a", b"", None):
+        assert ask(wrong, 422)["error"].endswith(".")
+    body = make.multipart({}, "receipt", bytes(authenticity.LARGEST + 128 * 1024))
+    refused = program.ask("POST", "/audit/verifier", 413, data=body, content_type=make.MULTIPART, headers=json)
+    assert "16 Mo" in refused.json["error"]
+
+
+def test_a_browser_s_form_is_still_guarded_and_so_is_every_other_form(site):
+    anyone = site.visitor()
+    anyone.token = "forged"
+    for accept in ("text/html,*/*;q=0.8", "*/*", "text/html, application/json"):
+        anyone.post("/audit/verifier", 400, data={"receipt": (io.BytesIO(b"{}"), "x")}, headers={"Accept": accept})
+    anyone.post("/consulter", 400, data={}, headers={"Accept": "application/json"})
+
+
+def test_no_file_and_an_empty_one_are_told_apart_from_a_wrong_one(site):
+    anyone = site.visitor()
+    assert "Choisissez d’abord le fichier" in words(_give(anyone, b"", 422))
+    assert "Choisissez d’abord le fichier" in words(anyone.post("/audit/verifier", 422, data={}))
+    wrong = _give(anyone, b"\xff\xd8\xff\xe0 JFIF", 422, name="photo.jpg")
+    assert "n’est ni une attestation PDF, ni un reçu JSON" in words(wrong)
+    assert "<title>Fichier à corriger – Vérifier une attestation" in wrong.text

@@ -69,6 +69,7 @@ EXPECTED = {
     "POST /etude/invitation/<token>": _all(410),
     "GET /audit": _all(200),
     "GET /audit/head": _all(200),
+    "GET /audit/points-de-controle": _all(200),
     "GET /audit/verifier": _all(200),
     "POST /audit/verifier": _all(422),
     "GET /audit/checkpoint": _all(200),
