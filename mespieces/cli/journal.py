@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mespieces.cli import console
-from mespieces.domain import checkpoints, continuity, documents, exports
+from mespieces.domain import activity, checkpoints, continuity, documents, exports
 from mespieces.domain import journal as records
 from mespieces.errors import Refusal
 from mespieces.gateways import Gateways
@@ -70,6 +70,16 @@ def reopen(*, confirmed: bool, as_json: bool) -> None:
         f"Nouveau journal {opened.log}, qui le cite. Nouvelle clé à publier : {vkey}"
     )
     console.tell(found, words, as_json=as_json)
+
+
+@journal.command()
+@console.json_option
+def recount(*, as_json: bool) -> None:
+    """Compte de nouveau, d’après le journal, les opérations de chaque jour que montre /audit."""
+    with console.opened(check_journal=False):
+        activity.recount()
+        size = records.head().size
+    console.tell({"size": size}, f"{size} enregistrements comptés de nouveau.", as_json=as_json)
 
 
 @click.group()

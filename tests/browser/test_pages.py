@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyotp
@@ -15,7 +16,10 @@ from playwright.sync_api import Browser, Page, expect
 MOST_BYTES = 60_000
 LEAST_TARGET = 44
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-PUBLIC = ("/", "/aide", "/accessibilite", "/mentions-legales", "/donnees-personnelles", "/audit", "/etude/connexion")
+PUBLIC = (
+    "/", "/aide", "/accessibilite", "/mentions-legales", "/donnees-personnelles", "/audit", "/audit/points-de-controle",
+    "/audit/verifier", "/etude/connexion",
+)  # fmt: skip
 LONG = "Société d’exploitation des établissements " + "Vandenbroucke-Lefebvre-" * 6
 
 
@@ -203,6 +207,41 @@ def test_the_keyboard_alone_leads_to_the_documents(browser: Browser, demo: Servi
         page.keyboard.press("Enter")
         page.wait_for_url("**/pieces/1")
         assert people.painted(page, "img.page")[0] > 0
+
+
+def test_the_keyboard_alone_has_an_attestation_verified(
+    browser: Browser, demo: Service, debtor: Any, tmp_path: Path
+) -> None:
+    with people.visiting(browser, demo, storage_state=debtor) as person:
+        (tmp_path / "attestation.pdf").write_bytes(person.context.request.get("/pieces/attestation.pdf").body())
+    with people.visiting(browser, demo) as anyone:
+        page = anyone.open("/audit")
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        look(anyone, "audit-ouvert")
+        press_until(page, "receipt")
+        with page.expect_file_chooser() as chosen:
+            page.keyboard.press("Enter")
+        chosen.value.set_files(tmp_path / "attestation.pdf")
+        press_until(page, "Vérifier")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/audit/verifier#resultat")
+        expect(page.locator("#resultat .pill")).to_have_text("Valide")
+        look(anyone, "attestation-valide")
+
+
+def test_an_attestation_is_verified_without_javascript(browser: Browser, demo: Service, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "autre.pdf").write_bytes(b"%PDF-1.7")
+    with people.visiting(browser, demo, java_script_enabled=False) as anyone:
+        anyone.open("/audit")
+        anyone.submit("Vérifier")
+        expect(anyone.page.locator("#receipt-error")).to_contain_text("Choisissez d’abord le fichier")
+        anyone.page.locator("#receipt").set_input_files(tmp_path / "photo.jpg")
+        anyone.submit("Vérifier")
+        expect(anyone.page.locator("#receipt-error")).to_contain_text("ni une attestation PDF")
+        anyone.page.locator("#receipt").set_input_files(tmp_path / "autre.pdf")
+        anyone.submit("Vérifier")
+        expect(anyone.page.locator("#resultat .pill")).to_have_text("Inconnue, ou modifiée")
 
 
 def test_a_recipient_needs_no_javascript(browser: Browser, demo: Service, known: dict[str, Any], office: Any) -> None:

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from mespieces import app, cli, models, runtime, server
 from mespieces.domain import (
+    activity,
     checkpoints,
     clockwork,
     continuity,
@@ -32,7 +33,7 @@ from mespieces.domain import (
     retention,
 )
 from mespieces.gateways.clock import SystemClock
-from mespieces.models import Deposit, Document, Fact, Member, Office, Recipient
+from mespieces.models import Deposit, Document, Fact, JournalDay, Member, Office, Recipient
 from mespieces.verifier.__main__ import main as verify_main
 
 FIRST_OFFICE = [
@@ -423,6 +424,17 @@ def test_an_altered_journal_is_told_and_leaves_with_1(installed):
 
     assert result.exit_code == 1
     assert "PAYLOAD" in result.stdout
+
+
+def test_counts_that_lie_are_made_anew(installed):
+    reopened()
+    activity.keep_up()
+    JournalDay.update(others=JournalDay.others + 1).execute()
+    found = json.loads(run("journal", "verify", "--json").stdout)
+    assert [finding.split()[1] for finding in found["findings"]] == ["ACTIVITY_ALTERED"]
+
+    assert told("journal", "recount") == {"size": told("journal", "head")["size"]}
+    assert told("journal", "verify")["intact"]
 
 
 def test_after_a_restored_backup_no_command_runs_until_the_journal_is_reopened(installed, tmp_path, capsys):
