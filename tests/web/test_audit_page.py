@@ -145,8 +145,8 @@ def test_a_journal_wrong_everywhere_is_shown_in_few_words(site):
 
     assert found.count == len(found.findings) > 200
     assert len(checkpoints.last_verification().findings) == checkpoints.REMEMBERED
-    assert f"… et {found.count - 20} autres." in words(page).replace("\u202f", "")
-    assert page.text.count("PAYLOAD_") == 20
+    assert f"… et {found.count - 10} autres." in words(page).replace("\u202f", "")
+    assert page.text.count("PAYLOAD_") == 10
     assert len(page.data) < HEAVIEST
 
 
@@ -165,6 +165,15 @@ def test_the_last_certain_date_names_its_authority_and_what_it_claims(awaiting, 
     assert "Tous les enregistrements ont une date certaine." in told
     make.draft(awaiting.gateways)
     assert "enregistrements sans date certaine depuis le 24 novembre 2026" in audit(awaiting)
+
+
+def test_an_authority_that_is_no_longer_configured_leaves_its_date(site):
+    make.draft(site.gateways)
+    stamped(site)
+    told = audit(site)
+
+    assert "Aucune autorité d’horodatage n’est plus configurée" in told
+    assert "Un tiers, Horodatage, a daté le journal" in told
 
 
 def test_an_authority_that_is_late_is_told_and_only_then(awaiting):
