@@ -78,6 +78,8 @@ def way_back() -> tuple[str, str]:
     home = url_for("public.home"), "Revenir à l’accueil"
     if "database_gone" in g:
         return home
+    if request.endpoint == "auditor.verify":
+        return url_for("auditor.verification"), "Choisir un autre fichier"
     try:
         return _signed_in_at(current.gateways(), request.cookies) or home
     except Exception as error:  # noqa: BLE001 — whatever gives way here, the refusal is still told

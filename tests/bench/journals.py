@@ -13,7 +13,7 @@ import long_journal
 from measure import in_turns, told
 
 from mespieces import app, models, runtime
-from mespieces.domain import checkpoints, exports, journal, receipts
+from mespieces.domain import activity, checkpoints, exports, journal, receipts
 from mespieces.models import JournalCheckpoint
 
 SHORT, LONG = 1_000, int(os.environ.get("MESPIECES_BENCH_RECORDS", "1000000"))
@@ -127,6 +127,7 @@ def _costs(opened: runtime.Runtime) -> dict[str, float]:
         append()
         checkpoints.publish(opened.gateways)
 
+    activity.keep_up()
     checkpoints.publish(opened.gateways)
     early = JournalCheckpoint.select().order_by(JournalCheckpoint.size.desc()).first().size // 2
     acts = {

@@ -140,6 +140,7 @@ def test_a_file_too_large_to_be_an_attestation_is_refused(site):
     told = anyone.post("/audit/verifier", 413, data=body, content_type=make.MULTIPART)
 
     assert "Ce fichier dépasse 16 Mo" in words(told)
+    assert 'href="/audit/verifier">Choisir un autre fichier<' in told.text
 
 
 def test_a_program_has_a_file_verified_without_a_form_and_reads_json(site):
