@@ -74,16 +74,15 @@ class Tally:
     def feed(self, sequence: int, operation: str, time: str) -> None:
         """Take one record."""
         if sequence < self._counted:
-            self._seen[time[:10], kind_of(operation)] += 1
+            self._seen[time[:10], operation] += 1
 
     def wrong(self) -> list[str]:
         """Return the days whose counts are not the records', in order."""
-        days = sorted(self._kept.keys() | {day for day, _ in self._seen})
-        return [
-            day
-            for day in days
-            if any(getattr(self._kept.get(day), kind, 0) != self._seen[day, kind] for kind in COUNTS)
-        ]
+        true: Counter[tuple[str, str]] = Counter()
+        for (day, operation), count in self._seen.items():
+            true[day, kind_of(operation)] += count
+        days = sorted(self._kept.keys() | {day for day, _ in true})
+        return [day for day in days if any(getattr(self._kept.get(day), kind, 0) != true[day, kind] for kind in COUNTS)]
 
 
 def kind_of(operation: str) -> str:
