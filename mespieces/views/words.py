@@ -194,11 +194,12 @@ _FINDINGS = {
 
 
 def finding(told: str) -> str:
-    """Return in words what the full verification found, `SEQUENCE CODE` or `DAY CODE`."""
-    where, _, code = told.partition(" ")
+    """Return in words what the full verification found: `SEQUENCE CODE` or `DAY CODE`, then the name of a closed journal."""
+    where, code, *closed = told.split(" ")
+    about = f"journal {closed[0]}, fermé" if closed else ""
     if code in findings.Code.__members__:
-        return findings.tell(findings.Finding(findings.Code(code), int(where)))
-    return f"{code} {where} : {_FINDINGS[code]}" if code in _FINDINGS else told
+        return findings.tell(findings.Finding(findings.Code(code), int(where), about=about))
+    return f"{code} {where} : {_FINDINGS[code]}" + (f" ({about})" if about else "")
 
 
 def drift(seconds: float) -> str:

@@ -137,6 +137,18 @@ def test_what_was_found_wrong_is_told_in_words_and_the_rest_is_counted(site):
     assert "ACTIVITY_ALTERED 2026-11-24 : le nombre d’opérations affiché pour ce jour" in told
 
 
+def test_what_was_found_wrong_in_a_closed_journal_is_told_with_its_name(site):
+    old = journal.head()
+    record_many(site, 3)
+    continuity.reopen(site.gateways)
+    models.database.obj.execute_sql("UPDATE journal_payload SET body = salt WHERE sequence = 2")
+    checkpoints.verify(site.gateways)
+
+    told = audit(site)
+    assert "PAYLOAD_ALTERED 2 : le contenu de cet enregistrement" in told
+    assert f"(journal {old.log}, fermé)" in told
+
+
 def test_a_journal_wrong_everywhere_is_shown_in_few_words(site):
     record_many(site, 200)
     models.database.obj.execute_sql("UPDATE journal_payload SET body = salt WHERE payload_group = 'trace'")
