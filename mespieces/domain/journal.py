@@ -259,6 +259,12 @@ def _read_id(value: Any) -> UUID | None:
     return JournalPayload.deposit.python_value(value)
 
 
+@lru_cache(maxsize=1024)
+def _write_id(value: UUID | None) -> Any:
+    """Return an identifier as a table holds it."""
+    return JournalPayload.deposit.db_value(value)
+
+
 def _payload(salt: bytes | None, body: bytes | None) -> tuple[bytes, bytes] | None:
     return None if salt is None or body is None else (salt, body)
 
@@ -337,7 +343,7 @@ def _write(  # the record exactly as the format's page says
     )
     hashed = record.record_hash(header).hex()
     _execute(_ADD_RECORD, head.log, head.size, head.hash, hashed, operation, time, header)
-    about = JournalPayload.deposit.db_value(deposit), JournalPayload.office.db_value(office)
+    about = _write_id(deposit), _write_id(office)
     proof = head.log, head.size, "proof", salts["proof"], bodies["proof"], *about
     _execute(_ADD_PAYLOADS, *proof, head.log, head.size, "trace", salts["trace"], bodies["trace"])
     return _Head(head.log, head.size + 1, hashed, time)
