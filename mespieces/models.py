@@ -455,6 +455,24 @@ class JournalAttestation(Model):
     sequence = pw.BigIntegerField()
 
 
+class JournalExport(Row):
+    """An export of the journal for an office's auditors: asked for, prepared by the worker, kept sealed for a day."""
+
+    office = pw.ForeignKeyField(Office, unique=True, backref="exports", on_delete="RESTRICT")  # among those under way
+    asked_by = pw.ForeignKeyField(Member, on_delete="RESTRICT", backref="+")
+    asked_at = instant()
+    tries = pw.IntegerField(default=0)
+    seen_at = instant(null=True)
+    done = pw.BigIntegerField(default=0)
+    total = pw.BigIntegerField(default=0)
+    bytes = pw.BigIntegerField(null=True)
+    fingerprint = pw.TextField(null=True)
+    wrapped_key = pw.BlobField(null=True)
+    finished_at = instant(null=True)
+    failed_at = instant(null=True)
+    deleted_at = instant(null=True)
+
+
 class Message(Row):
     """A mail to send: its kind and whom it is for, never its text (codes are rendered at sending).
 
@@ -490,7 +508,7 @@ class Fact(Model):
 TABLES: tuple[type[Model], ...] = (
     Office, Member, Invitation, RecoveryCode, Deposit, Document, Recipient, Signification, Access, CodeKey,
     SignIn, Session, Throttle, Consultation, Delivery, JournalLog, JournalRecord, JournalPayload, JournalSubtree,
-    JournalCheckpoint, JournalDay, JournalTimestamp, JournalAttestation, Message, Fact,
+    JournalCheckpoint, JournalDay, JournalTimestamp, JournalAttestation, JournalExport, Message, Fact,
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from mespieces.domain import (
     invitations,
     journal,
     notices,
+    office_exports,
     outbox,
     purges,
     retention,
@@ -30,7 +31,9 @@ from mespieces.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-EVERY_MINUTE = ("expiry", "mail", "previews", "journal", "anchors", "heads")
+EVERY_MINUTE = ("expiry", "mail", "previews", "journal", "anchors", "heads", "exports")
+LONG = frozenset({"exports"})
+"""Work of minutes: whoever finds it under way leaves it to who does it, and goes on with what others wait for."""
 LONGEST_POLL = 1.0  # seconds: somebody waits for the code that an idle queue is asked to send
 FINISH_WITHIN = 20  # seconds, less than the web server's: a mail handed over and not remembered would leave twice
 VERIFY_EVERY = timedelta(hours=1)
@@ -56,6 +59,7 @@ class Worker:
             "journal": self._publish,
             "anchors": lambda: anchors.keep_up(runtime.gateways),
             "heads": lambda: heads.mail(runtime.gateways),
+            "exports": lambda: office_exports.prepare(runtime.gateways),
             "sweep": self._sweep,
         }
         self._under_way = {work: threading.Lock() for work in self._work}
@@ -84,12 +88,17 @@ class Worker:
         would be taken for rubbish.
         """
         # Not the queue's own lock, which outlives a killed process: rows are claimed, so doing a thing twice is harmless.
-        with self._under_way[work], self._runtime.database.connection_context():
-            wrong = continuity.watch(self._runtime.gateways)
-            if wrong is None:
-                self._work[work]()
-            elif work == "journal":  # once a minute is enough
-                log.error("%s", wrong)
+        if not self._under_way[work].acquire(blocking=work not in LONG):
+            return
+        try:
+            with self._runtime.database.connection_context():
+                wrong = continuity.watch(self._runtime.gateways)
+                if wrong is None:
+                    self._work[work]()
+                elif work == "journal":  # once a minute is enough
+                    log.error("%s", wrong)
+        finally:
+            self._under_way[work].release()
 
     def _try(self, work: str) -> None:
         """Do one kind of work; a disk that deletes nothing keeps no mail from leaving."""
@@ -144,6 +153,7 @@ class Worker:
         consultations.sweep(self._runtime.gateways)
         outbox.sweep(self._runtime.gateways)
         invitations.sweep(self._runtime.gateways)
+        office_exports.sweep(self._runtime.gateways)
         retention.sweep(self._runtime.gateways)
         retention.forget(self._runtime.gateways)
         drafts.drop_old(self._runtime.gateways)

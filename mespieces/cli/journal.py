@@ -1,5 +1,8 @@
 """The journal and the stored documents, verified by the operator."""
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +14,9 @@ from mespieces.domain import journal as records
 from mespieces.errors import Refusal
 from mespieces.gateways import Gateways
 from mespieces.models import Document
+
+LONG = 20_000
+"""Records from which an export is long enough for somebody at a terminal to wonder how far it is."""
 
 
 @click.group()
@@ -48,10 +54,21 @@ def verify(ctx: click.Context, *, as_json: bool) -> None:
 def export(folder: Path, *, as_json: bool) -> None:
     """Écrit tout le journal dans DOSSIER, vérifiable sans ce produit par « mespieces-verify DOSSIER »."""
     with console.opened() as gateways:
-        size = exports.write(gateways, folder, by=records.OPERATOR)
+        with _followed(exports.records()) as told:
+            size = exports.write(gateways, folder, by=records.OPERATOR, told=told)
         vkey = checkpoints.vkey(gateways)
     words = f"{size} enregistrements exportés dans {folder}.\nVérifier : mespieces-verify {folder} --vkey '{vkey}'"
     console.tell({"folder": folder, "size": size, "vkey": vkey}, words, as_json=as_json)
+
+
+@contextmanager
+def _followed(total: int) -> Iterator[Callable[[int], None]]:
+    """Give what draws how far a long export is: on a terminal, and nowhere else."""
+    if total < LONG or not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    with click.progressbar(length=total, label="Export", file=sys.stderr, show_pos=True) as bar:
+        yield bar.update
 
 
 @journal.command()

@@ -6,10 +6,9 @@ A token is asked outside of any transaction; reading never waits for it. Anchors
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from mespieces import models
@@ -30,6 +29,7 @@ LARGEST_DRIFT = 2.0
 WRONG_CLOCK = 60.0
 LATE = timedelta(minutes=10)
 """An authority that has dated nothing for so long, while records wait, is late; three rounds of the worker are not."""
+_AT_ONCE = 100  # tokens in memory, a few thousand bytes each
 FRESH = timedelta(minutes=5)  # a measure the worker no longer renews must not close the service for ever
 
 
@@ -127,14 +127,23 @@ def check_clock(gateways: Gateways) -> None:
         raise ClockWrong
 
 
-def export(name: str, size: int, folder: Path) -> None:
-    """Write the tokens over the first `size` records of a journal, and the certificates they carry."""
-    query = JournalTimestamp.select().where(JournalTimestamp.log == name, JournalTimestamp.size <= size)
-    kept = query.order_by(JournalTimestamp.size, JournalTimestamp.number)
-    for one in kept.iterator():
-        (folder / f"{one.size}.{one.number}.tsr").write_bytes(bytes(one.der))
-    if carried := timestamp.certificates(bytes(one.der) for one in kept.clone().iterator()):
-        (folder / "certificates.pem").write_bytes(carried)
+def files(name: str, size: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the tokens over the first `size` records of a journal as files of an export, then the certificates they carry."""
+    for one in _over(name, size):
+        yield f"{one.size}.{one.number}.tsr", bytes(one.der)
+    if carried := timestamp.certificates(bytes(one.der) for one in _over(name, size)):
+        yield "certificates.pem", carried
+
+
+def _over(name: str, size: int) -> Iterator[JournalTimestamp]:
+    """Yield the tokens over the first `size` records, some at a time: others are written meanwhile."""
+    kept, after = JournalTimestamp, -1
+    among = kept.select().where(kept.log == name, kept.size <= size).order_by(kept.size, kept.number)
+    while found := list(among.where(kept.size > after).limit(_AT_ONCE)):
+        # A batch may hold only the first of the tokens of its last size.
+        after = found[-1].size
+        yield from (one for one in found if one.size < after)
+        yield from among.where(kept.size == after)
 
 
 def _waiting(last: JournalTimestamp | None) -> int:

@@ -1,15 +1,25 @@
-"""The journal handed to an auditor: a folder that verifies without this product (`docs/journal-format.md`)."""
+"""The journal handed to an auditor: files that verify without this product (`docs/journal-format.md`)."""
 
 import json
 import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 from mespieces import models
 from mespieces.domain import anchors, checkpoints, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
-from mespieces.models import JournalCheckpoint, JournalLog
+from mespieces.models import JournalCheckpoint, JournalLog, JournalRecord, Office
 from mespieces.verifier import export
+from mespieces.verifier.chain import WITHHELD, Payload
+
+BATCH = 1_000  # checkpoints read at once
+STEP = 5_000  # records between two words on how far it is
+
+Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
+"""Opens a file of the export, by its name, for writing."""
 
 
 class FolderNotEmpty(Refused):
@@ -18,44 +28,136 @@ class FolderNotEmpty(Refused):
     message = "Le dossier {folder} n’est pas vide : choisissez un dossier nouveau."
 
 
-def write(gateways: Gateways, folder: Path, *, by: journal.Author) -> int:
-    """Export the whole journal into `folder` and return how many records it holds.
+class Begun(NamedTuple):
+    """What an export is of: the open journal as it was, its size with `journal.exported`, its newest published size."""
+
+    row: JournalLog
+    size: int
+    published: int
+
+
+def begin(
+    gateways: Gateways, *, by: journal.Author, office: Office | None = None, detail: Mapping[str, Any] | None = None
+) -> Begun:
+    """Append `journal.exported`, the record that an export ends with."""
+    with models.write():
+        size = journal.append(gateways, "journal.exported", author=by, office=office, detail=detail) + 1
+        # Seen under the head's lock, a checkpoint beyond the end is no other process's: it shows what was cut.
+        published = checkpoints.newest()
+        return Begun(journal.head(), size, published.size if published else 0)
+
+
+def records() -> int:
+    """Return how many records there are to export now, those of earlier journals included. Raises `JournalClosed`."""
+    return int(journal.head().size) + sum(earlier.size for earlier in _earlier())
+
+
+def total(begun: Begun) -> int:
+    """Return how many records a begun export holds, those of earlier journals included."""
+    return begun.size + sum(earlier.size for earlier in _earlier())
+
+
+def write(gateways: Gateways, folder: Path, *, by: journal.Author, told: Callable[[int], None] = lambda _: None) -> int:
+    """Export the whole journal into `folder` and return how many records it holds; `told` hears of each batch.
 
     `journal.exported` is appended first, then a checkpoint of exactly that size is signed, so that a cut is seen.
     Raises `FolderNotEmpty`.
     """
     if folder.exists() and any(folder.iterdir()):
         raise FolderNotEmpty(folder=folder)
-    with models.write():
-        size = journal.append(gateways, "journal.exported", author=by) + 1
-        # Seen under the head's lock, a checkpoint beyond the end is no other process's: it shows what was cut.
-        published = checkpoints.newest()
-    row = journal.head()
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "checkpoints" / f"{size}.note").write_bytes(checkpoints.sign(gateways, row, size))
-    _write_log(gateways, row, size, folder, reach=max(size, published.size if published else 0))
-    for earlier in JournalLog.select().where(JournalLog.closed_at.is_null(False)):
-        _write_log(gateways, earlier, earlier.size, folder / "previous" / earlier.log, reach=2**63)
-    return size
+
+    @contextmanager
+    def create(name: str) -> Iterator[IO[bytes]]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with (folder / name).open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    begun = begin(gateways, by=by)
+    write_files(gateways, begun, create, shown=lambda _: True, told=told)
+    return begun.size
 
 
-def _write_log(gateways: Gateways, row: JournalLog, size: int, folder: Path, *, reach: int) -> None:
-    """Write one journal, and its checkpoints up to `reach`: one beyond its end shows what it has lost."""
-    for part in ("checkpoints", "timestamps"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    _write_records(row, size, folder / "journal.jsonl")
-    # Over the one just signed, if that size was published already: they differ when the records were changed since.
-    for kept in JournalCheckpoint.select().where(JournalCheckpoint.log == row.log):
-        if kept.size <= reach:
-            (folder / "checkpoints" / f"{kept.size}.note").write_bytes(bytes(kept.note))
-    anchors.export(row.log, size, folder / "timestamps")
-    facts = {"log": row.log, "origin": row.origin, "vkey": checkpoints.vkey_of(gateways, row)}
-    (folder / "log.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+def write_files(
+    gateways: Gateways,
+    begun: Begun,
+    create: Opener,
+    *,
+    shown: Callable[[journal.Line], bool],
+    told: Callable[[int], None],
+) -> None:
+    """Write the export's files, withholding the payloads of the records that are not `shown`; each file once, in constant memory."""
+    row, size = begun.row, begun.size
+    for log, held, folder in [(row, size, ""), *((one, one.size, f"previous/{one.log}/") for one in _earlier())]:
+        _write_records(log, held, folder, create, shown, told)
+        # A checkpoint beyond the end shows what was lost.
+        reach = 2**53 if folder else max(size, begun.published)
+        signed = {} if folder else {size: checkpoints.sign(gateways, row, size)}
+        for length, note in _notes(log, reach):
+            # Over the one just signed, if that size was published already: they differ when the records were changed since.
+            signed.pop(length, None)
+            _put(create, f"{folder}checkpoints/{length}.note", note)
+        for length, note in signed.items():
+            _put(create, f"{folder}checkpoints/{length}.note", note)
+        for name, data in anchors.files(log.log, held):
+            _put(create, f"{folder}timestamps/{name}", data)
+        facts = {"log": log.log, "origin": log.origin, "vkey": checkpoints.vkey_of(gateways, log)}
+        _put(create, f"{folder}log.json", (json.dumps(facts, indent=1) + "\n").encode())
 
 
-def _write_records(row: JournalLog, size: int, path: Path) -> None:
-    with path.open("wb") as lines:
-        for line in journal.lines(row.log, stop=size):
-            lines.write(export.write_line(line.header, line.proof, line.trace))
-        lines.flush()
-        os.fsync(lines.fileno())
+def holds(begun: Begun) -> bool:
+    """Tell whether what was read since is the journal as it stood: no purge came in between, nor another journal.
+
+    A purge announced beyond the export's end would make what it erased look missing.
+    """
+    purged = JournalRecord.select().where(
+        JournalRecord.log == begun.row.log,
+        JournalRecord.sequence >= begun.size,
+        JournalRecord.operation == "journal.purged",
+    )
+    return journal.head().log == begun.row.log and not purged.exists()
+
+
+def _earlier() -> list[JournalLog]:
+    return list(JournalLog.select().where(JournalLog.closed_at.is_null(False)).order_by(JournalLog.opened_at))
+
+
+def _write_records(
+    log: JournalLog, size: int, folder: str, create: Opener,
+    shown: Callable[[journal.Line], bool], told: Callable[[int], None],
+) -> None:  # fmt: skip
+    with create(f"{folder}journal.jsonl") as file:
+        since = 0
+        for line in journal.lines(log.log, stop=size):
+            proof, trace = (line.proof, line.trace) if shown(line) else (_withheld(line.proof), _withheld(line.trace))
+            file.write(export.write_line(line.header, proof, trace))
+            since += 1
+            if since == STEP:
+                told(since)
+                since = 0
+        told(since)
+
+
+def _withheld(payload: tuple[bytes, bytes] | None) -> Payload:
+    """Return what stands for a payload that the reader may not see: what was erased is erased for everybody."""
+    return None if payload is None else WITHHELD
+
+
+def _notes(log: JournalLog, reach: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the checkpoints kept of a journal, up to `reach`."""
+    kept, after = JournalCheckpoint, -1
+    while rows := list(
+        kept.select(kept.size, kept.note)
+        .where(kept.log == log.log, kept.size > after, kept.size <= reach)
+        .order_by(kept.size)
+        .limit(BATCH)
+        .tuples()
+    ):
+        yield from ((size, bytes(note)) for size, note in rows)
+        after = rows[-1][0]
+
+
+def _put(create: Opener, name: str, data: bytes) -> None:
+    with create(name) as file:
+        file.write(data)

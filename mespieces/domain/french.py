@@ -1,6 +1,7 @@
 """Dates and numbers as French writes them. Pure functions."""
 
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 from mespieces.domain import calendar
 
@@ -28,11 +29,11 @@ def instant(value: datetime) -> str:
     return f"{day(value.astimezone(calendar.PARIS).date())} à {clock(value)} (heure de Paris)"
 
 
-def instant_short(value: datetime) -> str:
-    """Return « 23 nov. 2026, 14 h 02 », Paris time."""
-    local = value.astimezone(calendar.PARIS)
+def instant_short(value: datetime, zone: ZoneInfo = calendar.PARIS) -> str:
+    """Return « 23 nov. 2026, 14 h 02 », Paris time unless another zone is given."""
+    local = value.astimezone(zone)
     number = "1er" if local.day == 1 else str(local.day)
-    return f"{number}\u00a0{_SHORT[local.month - 1]} {local.year}, {clock(value)}"
+    return f"{number}\u00a0{_SHORT[local.month - 1]} {local.year}, {local.hour}\u00a0h\u00a0{local.minute:02}"
 
 
 def last_day(value: datetime) -> str:

@@ -211,22 +211,6 @@ def mentions(deposit_id: UUID) -> bool:
     return JournalPayload.select().where(JournalPayload.deposit == deposit_id).exists()
 
 
-def read_office(gateways: Gateways, office: Office, *, by: Author, limit: int = 100) -> list[Entry]:
-    """Return the office's newest records, newest first, after journaling that they were read."""
-    with models.write():
-        append(gateways, "journal.read", author=by, office=office)
-    payload, header = JournalPayload, JournalRecord
-    query = (
-        header.select(header.sequence, header.time, header.operation, payload.body)
-        .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
-        .where(payload.office == office.id, payload.group == "proof")
-        .order_by(header.sequence.desc())
-        .limit(limit)
-        .tuples()
-    )
-    return [read_entry(*row) for row in query]
-
-
 class Line(NamedTuple):
     """A record as it is stored, with what stands beside it: salt and body of each group, None where erased."""
 

@@ -23,6 +23,9 @@ ROLES = {
 DEPOSITORS = frozenset({"administrateur", "commissaire", "clerc"})
 """Roles that work on deposits; an *auditeur* reads the journal only."""
 
+AUDITORS = frozenset({"administrateur", "auditeur"})
+"""Roles that take the journal away: exports, which hold a whole office's records."""
+
 SHORTEST_PASSWORD = 12
 # What a French speaker would try first, and zxcvbn's English word lists do not know.
 _FRENCH_WORDS = (

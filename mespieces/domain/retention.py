@@ -12,7 +12,7 @@ from mespieces import models
 from mespieces.domain import accesses, clockwork, documents, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
-from mespieces.models import Access, Deposit, Document, Fact, Message, Recipient, Session, SignIn
+from mespieces.models import Access, Deposit, Document, Fact, JournalExport, Message, Recipient, Session, SignIn
 
 REMEMBERED = 6  # calendar months during which who proves the secret is told that it is over
 UNSETTLED = "keys.unsettled"
@@ -129,17 +129,18 @@ def sweep(gateways: Gateways) -> None:
 
 
 def sweep_orphans(gateways: Gateways, older_than: timedelta = timedelta(hours=6)) -> int:
-    """Delete stored bytes that no document claims (an upload cut half-way), and return how many documents that was."""
+    """Delete stored bytes that no document claims (an upload cut half-way), nor export, and return how many of them that was."""
     before = gateways.clock.now() - older_than
     gateways.vault.sweep_incoming(before)
     found: dict[str, datetime] = {}
     for stored in gateways.vault.names():
         folder = "/".join(stored.name.split("/")[:2])
         found[folder] = max(stored.modified, found.get(folder, stored.modified))
-    known = {
-        documents.folder(row.id)
-        for row in Document.select(Document.id).where(Document.deleted_at.is_null())
-    }  # fmt: skip
+    kept = (
+        *Document.select(Document.id).where(Document.deleted_at.is_null()),
+        *JournalExport.select(JournalExport.id).where(JournalExport.deleted_at.is_null()),
+    )
+    known = {documents.folder(row.id) for row in kept}
     orphans = [folder for folder, modified in found.items() if folder not in known and modified < before]
     for folder in orphans:
         gateways.vault.delete_all(folder)

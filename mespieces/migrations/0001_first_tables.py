@@ -127,6 +127,7 @@ CREATE TABLE journal_record (
   log TEXT NOT NULL REFERENCES journal_log (log) ON DELETE RESTRICT, sequence {bigint} NOT NULL CHECK (sequence >= 0),
   previous TEXT NOT NULL, hash TEXT NOT NULL, operation TEXT NOT NULL, time TEXT NOT NULL, header {bytes} NOT NULL,
   PRIMARY KEY (log, sequence), UNIQUE (log, previous)){clustered};;
+CREATE INDEX journal_record_anomaly ON journal_record (log, sequence) WHERE operation = 'clock.anomaly';;
 
 CREATE TABLE journal_payload (
   log TEXT NOT NULL, sequence {bigint} NOT NULL, payload_group TEXT NOT NULL CHECK (payload_group IN ('proof', 'trace')),
@@ -159,6 +160,16 @@ CREATE TABLE journal_timestamp (
 CREATE TABLE journal_attestation (
   fingerprint TEXT PRIMARY KEY, log TEXT NOT NULL, sequence {bigint} NOT NULL,
   FOREIGN KEY (log, sequence) REFERENCES journal_record (log, sequence) ON DELETE RESTRICT);;
+
+CREATE TABLE journal_export (
+  id {uuid} PRIMARY KEY, office_id {uuid} NOT NULL REFERENCES office (id) ON DELETE RESTRICT,
+  asked_by_id {uuid} NOT NULL REFERENCES member (id) ON DELETE RESTRICT, asked_at {instant} NOT NULL,
+  tries INTEGER NOT NULL, seen_at {instant}, done {bigint} NOT NULL, total {bigint} NOT NULL, bytes {bigint}, fingerprint TEXT,
+  wrapped_key {bytes}, finished_at {instant}, failed_at {instant}, deleted_at {instant},
+  CHECK (finished_at IS NULL OR failed_at IS NULL),
+  CHECK (wrapped_key IS NULL OR (finished_at IS NOT NULL AND deleted_at IS NULL)));;
+CREATE UNIQUE INDEX journal_export_office_id ON journal_export (office_id)
+  WHERE finished_at IS NULL AND failed_at IS NULL AND deleted_at IS NULL;;
 
 CREATE TABLE message (
   id {uuid} PRIMARY KEY, kind TEXT NOT NULL, message_id TEXT NOT NULL UNIQUE CHECK (message_id <> ''),

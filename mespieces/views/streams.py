@@ -112,6 +112,13 @@ def described(document: Any, *, inline: bool = False) -> dict[str, str]:
     }
 
 
+def exported(row: Any) -> dict[str, str]:
+    """Return the headers of an export of the journal: its digest (RFC 9530), and a name that says when it was made."""
+    digest = base64.b64encode(bytes.fromhex(row.fingerprint)).decode()
+    name = f"journal-{row.finished_at:%Y-%m-%d-%H%M%S}.zip"
+    return {"Repr-Digest": f"sha-256=:{digest}:", "Content-Disposition": named(name)}
+
+
 def attestation(made: bytes, filename: str) -> Response:
     """Return the response that gives a PDF to keep: shown inline, a browser would ask again, for another, to save it."""
     response = Response(made, mimetype="application/pdf")

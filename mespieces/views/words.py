@@ -3,12 +3,13 @@
 import re
 import secrets
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 from mespieces.domain import codes, documents, french, journal, offices
 from mespieces.domain.deposits import State
 from mespieces.verifier import findings
-from mespieces.views import current
+from mespieces.views import current, operations
 
 STATES = {
     State.DRAFT: ("Brouillon", "grey"),
@@ -24,13 +25,6 @@ WAYS = {
     "app": "code d’une application",
     "email": "code par courriel",
     "office": "code donné par l’étude",
-}
-
-IDENTIFIED = {
-    "act": "acte seul",
-    "act+app": "acte et application",
-    "act+email": "acte et courriel",
-    "act+office": "acte et étude",
 }
 
 NOTICES = {
@@ -79,12 +73,12 @@ def nature(document: Any) -> str:
 
 
 def happened(entry: journal.Entry) -> str:
-    """Return what a record tells, in one sentence; the operation itself when its payload was purged."""
+    """Return what a record tells, in one sentence; what kind of operation it was when its content was erased."""
     if not entry.body:
-        return f"{entry.operation} (contenu effacé)"
+        return f"{operations.name(entry.operation)} (contenu effacé au terme des délais)"
     who, what, detail = entry.body["author"]["name"], entry.body["object"], entry.body["detail"]
     tell = _SENTENCES.get(entry.operation)
-    return tell(who, what, detail) if tell else f"{entry.operation} · {who}"
+    return tell(who, what, detail) if tell else f"{operations.name(entry.operation)} · {who}"
 
 
 def _pieces(count: int) -> str:
@@ -137,6 +131,28 @@ def _signed_in(who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
     return f"{'Nouvelle preuve donnée par' if detail.get('again') else 'Connexion de'} {who}{spare}"
 
 
+def _read(who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
+    if "export" in detail:
+        return f"{who} a {'téléchargé' if detail.get('downloaded') else 'demandé'} un export du journal"
+    if "record" in detail:
+        return f"{who} a lu l’enregistrement n°\u00a0{french.number(detail['record'])} du journal"
+    wanted = [*_period(detail), operations.KINDS.get(detail.get("kind", ""), "").lower()]
+    wanted += ["un dépôt" if len(detail["deposits"]) == 1 else "plusieurs dépôts"] if "deposits" in detail else []
+    wanted += (
+        ["un destinataire" if detail["recipients"] == 1 else "plusieurs destinataires"]
+        if "recipients" in detail
+        else []
+    )
+    told = ", ".join(filter(None, wanted))
+    return f"{who} a lu le journal" + (f" ({told})" if told else "")
+
+
+def _period(detail: dict[str, Any]) -> list[str]:
+    named = (("du", "from"), ("au", "to"))
+    days = [f"{word} {french.day(date.fromisoformat(detail[key]))}" for word, key in named if key in detail]
+    return [" ".join(days)]
+
+
 _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "deposit.created": lambda who, what, d: (
         f"Brouillon ouvert par {who}{', en remplacement d’un dépôt retiré' if d.get('replaces') else ''}"
@@ -183,7 +199,8 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "journal.anchored": lambda who, what, d: (
         f"{french.number(d.get('size', 0))} enregistrements datés par {d.get('authority', '')}"
     ),
-    "journal.read": lambda who, what, d: f"{who} a lu le journal",
+    "journal.read": _read,
+    "journal.exported": lambda who, what, d: f"Journal exporté pour {who}",
 }
 
 
@@ -254,6 +271,9 @@ FILTERS: dict[str, Callable[..., object]] = {
     "refused_mail_fr": refused_mail,
     "finding_fr": lambda told: spaced(finding(told)),
     "drift_fr": drift,
+    "operation_fr": operations.name,
+    "author_fr": operations.author,
+    "identified_fr": operations.identified,
     "happened": lambda entry: spaced(happened(entry)),
     "spaced": spaced,
 }
@@ -263,6 +283,7 @@ GLOBALS: dict[str, object] = {
     "STATES": STATES,
     "WAYS": WAYS,
     "ROLES": offices.ROLES,
+    "KINDS": operations.KINDS,
     "NATURES": documents.NATURES,
     "form_key": lambda: secrets.token_hex(16),
 }

@@ -6,8 +6,19 @@ from uuid import uuid4
 import make
 import pytest
 
-from mespieces.domain import checkpoints, deposits, journal, members, sessions
-from mespieces.models import Access, Deposit, Document, Member, Recipient, Session, Signification, Throttle, write
+from mespieces.domain import checkpoints, deposits, journal, members, office_exports, sessions
+from mespieces.models import (
+    Access,
+    Deposit,
+    Document,
+    JournalExport,
+    Member,
+    Recipient,
+    Session,
+    Signification,
+    Throttle,
+    write,
+)  # fmt: skip
 from mespieces.views import current
 
 CALLERS = ("stranger", "signed out", "recipient", "co-debtor", "elsewhere", "member", "neighbour", "auditor", "crossed")
@@ -38,6 +49,11 @@ ADMINISTRATORS = {"administrator": "member", "rival": "neighbour"}
 def _administrators(status, otherwise=404):
     """What administrators of the office do, and nobody else."""
     return _office(otherwise) | {"administrator": status}
+
+
+def _auditors(status):
+    """What those who take the journal away do, and nobody else."""
+    return _office(404, auditor=status) | {"administrator": status}
 
 
 def _own(status):
@@ -112,6 +128,12 @@ EXPECTED = {
     "GET /etude/preuve": _own(200),
     "POST /etude/preuve": _own(422),
     "GET /etude/journal": _office(200, neighbour=200, auditor=200),
+    "GET /etude/journal/<log>/<int:sequence>": _office(200, auditor=200),
+    # Exports are for auditors and administrators, of their own office alone
+    "GET /etude/journal/exports": _auditors(200) | {"rival": 200},
+    "POST /etude/journal/exports": _auditors("/etude/journal/exports") | {"rival": "/etude/journal/exports"},
+    "GET /etude/journal/exports/<uuid:export_id>/journal.zip": _auditors(200),
+    "POST /etude/journal/exports/<uuid:export_id>/supprimer": _auditors("/etude/journal/exports"),
     "GET /etude/session": _own(200),
     "POST /etude/session": _own(200),
     "POST /etude/deconnexion": _office(OFFICE_DOOR, neighbour=OFFICE_DOOR, auditor=OFFICE_DOOR),
@@ -209,6 +231,19 @@ def _inside(deposit):
     return Document.get(Document.deposit == deposit).id, make.first(deposit).id
 
 
+def _export():
+    """Return the export that the office has."""
+    found = JournalExport.select().where(JournalExport.finished_at.is_null(False)).first()
+    return found.id if found else uuid4()
+
+
+def _have_exported(site, office):
+    """Give the office one export, whatever became of the former."""
+    JournalExport.delete().execute()
+    office_exports.ask(site.gateways, Member.get(Member.role == "auditeur", Member.office == office), make.TRACE)
+    assert office_exports.prepare(site.gateways) == 1
+
+
 def _colleague():
     return Member.get((Member.email == COLLEAGUE) | Member.left_at.is_null(False))  # the address goes at departure
 
@@ -218,10 +253,11 @@ def _address(rule, deposit, document, recipient):
         (Member.email == COLLEAGUE) | Member.left_at.is_null(False)
     )  # whose address goes at departure
     values = {
-        "filename": "look.css", "size": 1, "number": 1, "page": 1, "deposit_id": deposit.id,
+        "filename": "look.css", "size": 1, "number": 1, "page": 1, "deposit_id": deposit.id, "export_id": _export(),
+        "sequence": Deposit.get(Deposit.filed_at.is_null(False), Deposit.office == deposit.office).filed_sequence,
         "document_id": document, "recipient_id": recipient, "member_id": colleague.id, "session_id": Session.get(Session.member == colleague).id,
     }  # fmt: skip
-    path = rule.replace("<token>", "inconnu")
+    path = rule.replace("<token>", "inconnu").replace("<log>", journal.head().log)
     for name, value in values.items():
         for kind in ("path", "int", "uuid"):
             path = path.replace(f"<{kind}:{name}>", str(value))
@@ -246,6 +282,7 @@ def test_every_address_is_in_the_table_and_the_table_names_no_other(site):
 def _ask(site, world, name):
     """Ask every address as one caller, and return what each answered and should have."""
     caller, filed, draft = world
+    _have_exported(site, filed.office)
     inside = {deposit: _inside(deposit) for deposit in (filed, draft)}
     Throttle.delete().execute()  # nobody waits for what another caller typed
     answers, expected = {}, {}
@@ -286,6 +323,7 @@ def test_each_address_answers_each_caller_as_the_table_states(site, world):
                 "attestation.issued",
                 "document.consulted",
                 "document.delivered",
+                "journal.exported",  # before anybody asks
                 "journal.read",
                 "member.changed",  # their own recovery codes, and a password refused
                 "member.refused",

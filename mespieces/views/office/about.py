@@ -1,12 +1,8 @@
-"""The office itself: where its members begin, and its journal."""
+"""The office itself: where its members begin."""
 
-from flask import Response, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import (
-    journal,
-    offices,
-)
+from mespieces.domain import offices
 from mespieces.views import current
 from mespieces.views.office import door
 
@@ -15,13 +11,3 @@ from mespieces.views.office import door
 def home() -> BaseResponse:
     """Lead to where the member works."""
     return door.to(".list_deposits" if current.member().role in offices.DEPOSITORS else ".read_journal")
-
-
-@door.bp.get("/journal")
-def read_journal() -> BaseResponse | str:
-    """The office's newest records; reading them is itself journaled."""
-    if request.method == "HEAD":  # shows nothing, so nothing was read
-        return Response()
-    office = current.member().office
-    entries = journal.read_office(current.gateways(), office, by=current.author())
-    return render_template("office/journal.html", entries=entries, head=journal.head())

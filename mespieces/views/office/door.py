@@ -39,7 +39,10 @@ OWN = frozenset({
 })  # fmt: skip
 """Endpoints that are anybody's own, whatever their role."""
 
-FOR_AUDITORS = OWN | {"office.read_journal"}
+EXPORTS = frozenset({"office.list_exports", "office.ask_export", "office.download_export", "office.drop_export"})
+"""Endpoints for who takes the journal away: auditors and administrators."""
+
+FOR_AUDITORS = OWN | EXPORTS | {"office.read_journal", "office.read_record"}
 
 FOR_ADMINISTRATORS = frozenset({
     "office.invite", "office.show_member", "office.invite_again", "office.change_role", "office.end_membership",
@@ -58,6 +61,8 @@ SENSITIVE = {
     "office.end_membership": "office.show_member",
     "office.draw_recovery": "office.recovery",
     "office.begin_application": "office.new_application",
+    "office.ask_export": "office.list_exports",
+    "office.download_export": "office.list_exports",
 }
 """What asks for a proof of the last ten minutes, and the page it is asked from, which the proof leads back to."""
 
@@ -72,6 +77,12 @@ class NotAdministrator(NotFound):
     """Members are the administrators' business."""
 
     message = "Seul un administrateur de l’étude peut inviter un membre, changer son rôle ou mettre fin à son accès."
+
+
+class NotAuditor(NotFound):
+    """An export holds the whole office's records."""
+
+    message = "Seul un auditeur ou un administrateur de l’étude peut exporter le journal."
 
 
 class ProofNeeded(Exception):  # noqa: N818 — a state, like the refusals
@@ -89,12 +100,14 @@ def guard() -> None:
     if request.endpoint in OPEN:
         return
     member = current.member()
-    if request.endpoint != "office.session_left":  # asking how long is left is no use of the session
+    if not _by_itself():
         sessions.touch(current.gateways(), current_user.session)
     if member.role not in offices.DEPOSITORS and request.endpoint not in FOR_AUDITORS:
         raise NotYourRole
     if member.role != "administrateur" and request.endpoint in FOR_ADMINISTRATORS:
         raise NotAdministrator
+    if member.role not in offices.AUDITORS and request.endpoint in EXPORTS:
+        raise NotAuditor
     if request.endpoint in SENSITIVE and not proofs.recent(current_user.session, current.gateways().clock.now()):
         raise ProofNeeded(_asked_from(SENSITIVE[request.endpoint]))
     if request.endpoint == "office.add_documents":
@@ -138,6 +151,18 @@ def remember() -> None:
 def back() -> str:
     """Return the page that was remembered, once, else the office's first page."""
     return inside(flask_session.pop(_BACK, ""))
+
+
+def ahead() -> bool:
+    """Tell whether nobody reads the answer: a HEAD, or a browser asking ahead of its user."""
+    purposes = request.headers.get("Sec-Purpose", "") + request.headers.get("Purpose", "")
+    return request.method == "HEAD" or "prefetch" in purposes
+
+
+def _by_itself() -> bool:
+    """Tell whether the page asks, not the member: that is no use of the session, which would never end."""
+    followed = request.endpoint == "office.list_exports" and current.asked().htmx
+    return request.endpoint == "office.session_left" or bool(followed)
 
 
 def _asked_from(endpoint: str) -> str:
