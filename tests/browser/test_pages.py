@@ -109,6 +109,61 @@ def test_an_office_s_pages_are_for_everyone(browser: Browser, demo: Service, off
             look(clerk, path)
 
 
+def test_the_journal_s_pages_are_for_everyone(browser: Browser, demo: Service, office: Any) -> None:
+    with people.visiting(browser, demo, storage_state=office) as clerk:
+        page = clerk.open("/etude/journal")
+        page.locator("#genre").select_option("deposits")
+        page.get_by_role("button", name="Chercher").click()
+        page.wait_for_url("**genre=deposits*")
+        expect(page.locator("#records tbody tr").first).to_be_visible()
+        look(clerk, "journal-des-depots")
+        page.locator("#destinataire").fill("Personne de ce nom")
+        page.keyboard.press("Enter")
+        expect(page.locator("#destinataire-error")).to_be_visible()
+        assert page.evaluate("document.activeElement.id") == "destinataire"
+        look(clerk, "journal-erreur")
+        page.go_back()
+        expect(page.locator("#destinataire-error")).to_have_count(0)
+        clerk.open("/etude/journal")
+        page.locator("#records tbody th a").first.click()
+        page.wait_for_url("**/etude/journal/*/*")
+        look(clerk, "enregistrement")
+
+
+def test_an_export_is_followed_to_its_end_without_a_reload(browser: Browser, demo: Service, office: Any) -> None:
+    with people.visiting(browser, demo, storage_state=office) as clerk:
+        page = clerk.open("/etude/journal/exports")
+        look(clerk, "exports")
+        if sensitive(clerk, "Préparer un export"):
+            clerk.submit("Préparer un export")
+        expect(page.get_by_role("heading", name=re.compile("En préparation|Prêt"))).to_have_count(1)
+        link = page.get_by_role("link", name="Télécharger")
+        link.wait_for(timeout=90_000)
+        look(clerk, "export-pret")
+        with page.expect_download() as download:
+            link.click()
+        said = demo.run(str(download.value.path()), "--vkey", vkey(page), program=people.VERIFIER)
+        assert "INTACT" in said
+    with people.visiting(browser, demo, storage_state=office, java_script_enabled=False) as clerk:
+        page = clerk.open("/etude/journal/exports")
+        expect(page.get_by_role("link", name="Télécharger")).to_have_count(1)
+        clerk.submit("Préparer un export")
+        expect(
+            page.get_by_role("link", name="Actualiser").or_(page.get_by_role("link", name="Télécharger")).first
+        ).to_be_visible()
+        clerk.open("/etude/journal")
+        clerk.fill(depot="inconnu")
+        clerk.submit("Chercher")
+        expect(page.locator("#depot-error")).to_be_visible()
+
+
+def vkey(page: Page) -> str:
+    """Return the key that the page of exports shows."""
+    found = re.search(r'--vkey "(.+)"', page.locator("aside").inner_text())
+    assert found
+    return found[1]
+
+
 def test_a_member_s_own_pages_are_for_everyone(browser: Browser, demo: Service, office: Any) -> None:
     with people.visiting(browser, demo, storage_state=office) as clerk:
         for path in ("/etude/compte", "/etude/compte/secours", "/etude/compte/application", "/etude/preuve"):
@@ -285,7 +340,11 @@ def test_an_office_needs_no_javascript(browser: Browser, demo: Service, office: 
 
 
 def test_a_page_weighs_little(browser: Browser, demo: Service, debtor: Any, office: Any) -> None:
-    for state, paths in ((None, PUBLIC), (debtor, ("/pieces", "/pieces/1")), (office, ("/etude/depots",))):
+    for state, paths in (
+        (None, PUBLIC),
+        (debtor, ("/pieces", "/pieces/1")),
+        (office, ("/etude/depots", "/etude/journal")),
+    ):
         with people.visiting(browser, demo, storage_state=state) as person:
             for path in paths:
                 assert weight(person, path) < MOST_BYTES, path
