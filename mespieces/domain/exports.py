@@ -48,8 +48,8 @@ def begin(
 
 
 def records() -> int:
-    """Return how many records there are to export now, those of earlier journals included. Raises `JournalClosed`."""
-    return int(journal.head().size) + sum(earlier.size for earlier in _earlier())
+    """Return how many records an export begun now holds: its own, and those of earlier journals. Raises `JournalClosed`."""
+    return int(journal.head().size) + 1 + sum(earlier.size for earlier in _earlier())
 
 
 def total(begun: Begun) -> int:

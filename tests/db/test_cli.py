@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import stat
 import subprocess
@@ -405,6 +406,22 @@ def test_running_expire_confirms_the_date_for_the_worker(installed):
 
 
 # Proofs
+
+
+def test_a_long_export_shows_how_far_it_is_on_a_terminal_and_nowhere_else(installed, tmp_path):
+    long = "from mespieces.cli import journal, main; journal.LONG = 1; main()"
+    screen, terminal = pty.openpty()
+    for name, stderr in (("seen", terminal), ("unseen", subprocess.PIPE)):
+        command = [sys.executable, "-c", long, "journal", "export", str(tmp_path / name)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, check=True)
+        assert "enregistrements exportés" in done.stdout.decode()
+        assert not done.stderr
+    os.close(terminal)
+    shown = os.read(screen, 65_536).decode()
+    os.close(screen)
+
+    assert "Export" in shown
+    assert "4/4" in shown
 
 
 def test_the_journal_is_exported_to_a_folder_that_verifies_alone(installed, tmp_path, capsys):
