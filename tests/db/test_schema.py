@@ -1,5 +1,6 @@
 """The tables that migrations make, and those that the models describe; what the database itself refuses."""
 
+import re
 import sqlite3
 from contextlib import closing
 
@@ -111,6 +112,20 @@ def test_the_database_refuses_to_change_a_record_of_the_journal(database):
         with pytest.raises(pw.PeeweeException, match="journal_record never changes"), models.write():
             database.execute_sql(statement)
         assert list(models.JournalRecord.select().tuples()) == before
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL looks through nothing
+def test_what_guards_an_append_looks_at_two_places_however_long_the_journal_is(database):
+    ((sql,),) = database.execute_sql("SELECT sql FROM sqlite_master WHERE name = 'journal_record_no_replace'")
+    condition = re.sub(r"NEW\.\w+", "'x'", re.search(r"WHEN (.*?)\s+BEGIN", sql, re.DOTALL)[1])
+
+    plan = [step[-1] for step in database.execute_sql(f"EXPLAIN QUERY PLAN SELECT {condition}")]
+
+    searches = [step for step in plan if "journal_record" in step]
+    assert len(searches) == 2
+    assert [key for key in ("sequence", "previous") if any(f"(log=? AND {key}=?)" in one for one in searches)] == [
+        "sequence", "previous",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL has no INSERT OR REPLACE
