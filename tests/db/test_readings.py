@@ -9,7 +9,7 @@ import pytest
 
 from mespieces import models
 from mespieces.domain import accesses, codes, continuity, journal, readings, records
-from mespieces.models import JournalPayload, Recipient
+from mespieces.models import Deposit, JournalPayload, Recipient
 from mespieces.verifier import record
 
 NEW = datetime(2026, 12, 1, 10, 0, tzinfo=UTC)
@@ -177,6 +177,15 @@ def test_a_deposit_and_a_recipient_are_found_by_reference_and_by_name(gateways, 
     assert len(wanted(office, destinataire="ÉLY", depot="autre").recipients) == 1
     with pytest.raises(readings.NoSuchRecipient):
         wanted(office, destinataire="roux", depot="autre")
+
+
+def test_records_made_while_a_deposit_was_another_office_s_stay_that_office_s(gateways, office):
+    deposit = make.filed(gateways, make.office(gateways, "Voisine"))
+    Deposit.update(office=office).where(Deposit.id == deposit.id).execute()
+
+    found, _ = every_page(gateways, office, wanted(office, depot=deposit.office_reference))
+
+    assert found == []
 
 
 def test_what_was_erased_names_nobody_any_more(gateways, office):
