@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -277,6 +278,45 @@ def test_a_preparation_that_was_killed_is_begun_again_and_only_then(gateways, au
     with pytest.raises(office_exports._Superseded):  # the first one was only slow
         office_exports._advance(killed, done=5)
     status, said = verified(gateways, taken(gateways, auditor, JournalExport.get()), tmp_path)
+    assert status == 0, said
+
+
+KILLED = """
+import os, signal
+from mespieces.domain import exports, office_exports
+exports.STEP, advance, told = 1, office_exports._advance, []
+
+def killed(row, **facts):
+    advance(row, **facts)
+    told.append(facts)
+    if len(told) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+office_exports._advance = killed
+office_exports.prepare(gateways)
+"""
+
+
+def test_a_worker_killed_half_way_leaves_nothing_that_can_be_read_and_another_finishes(
+    gateways, settings, office, tmp_path
+):
+    storage = tmp_path / "storage"
+    kept = dataclasses.replace(gateways, vault=open_vault(FolderStorage(storage), settings.master_key_file))
+    make.filed(kept, office)
+    auditor = make.member(kept, office, role="auditeur")
+    asked(kept, auditor)
+    facts = [settings.data, settings.database_url, f"file://{storage}", "memory:", settings.public_url, make.NOW, 0]
+    command = [sys.executable, "-c", make._PROCESS + KILLED, *map(str, facts)]
+
+    done = subprocess.run(command, cwd=ROOT, input="\n", capture_output=True, text=True, check=False)
+
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    row = JournalExport.get()
+    assert (row.done, row.wrapped_key) == (2, None)
+    assert not any("export" in name for name in stored(kept))
+    kept.clock.advance(office_exports.SILENT + timedelta(seconds=1))
+    assert office_exports.prepare(kept) == 1
+    status, said = verified(kept, taken(kept, auditor, JournalExport.get()), tmp_path)
     assert status == 0, said
 
 
