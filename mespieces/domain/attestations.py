@@ -14,6 +14,7 @@ from mespieces.domain import (
     attested,
     checkpoints,
     consultations,
+    deletions,
     deposits,
     journal,
     receipts,
@@ -57,6 +58,22 @@ def of_deposit(gateways: Gateways, deposit: Deposit, *, by: journal.Author) -> b
     made = _compose(gateways, "deposit_attestation", facts)
     with models.write():
         _journal(gateways, "deposit", made, by=by, deposit=deposit)
+    return made
+
+
+def of_deletion(gateways: Gateways, deposit: Deposit, *, by: journal.Author) -> bytes:
+    """Return the attestation that every document of a deposit was deleted, and when (art. 5).
+
+    Raises `NothingDeleted`, `DeletionUnderWay`, and as `of_deposit`.
+    """
+
+    def facts(now: datetime) -> attested.Attested:
+        return deletions.facts(_filed(deposit), by=by, now=now)
+
+    deletions.check(_filed(deposit), gateways.clock.now())  # a refusal composes, publishes and journals nothing
+    made = _compose(gateways, "deletion_attestation", facts)
+    with models.write():
+        _journal(gateways, "deletion", made, by=by, deposit=deposit)
     return made
 
 
@@ -122,16 +139,21 @@ def _compose(gateways: Gateways, template: str, read: Callable[[datetime], attes
         now = gateways.clock.now()
         facts, cited = read(now)
         carried = receipts.of(cited)
-    shown = facts | _certainty(carried) | {"audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
+    shown = facts | _certainty(cited, carried) | {"audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
     return pdf.compose_apart(template, shown, issued_at=now, attached={one.name: one.data for one in carried})
 
 
-def _certainty(carried: Sequence[receipts.Receipt]) -> dict[str, Any]:
-    """Return what an attestation says of its receipts, and of who dated them when a third party dated them all."""
+def _certainty(cited: Sequence[tuple[str, int]], carried: Sequence[receipts.Receipt]) -> dict[str, Any]:
+    """Return what an attestation says of its receipts, and of who dated them when a third party dated them all.
+
+    A record without a receipt was purged, or stands at the undated end of a closed journal: it will never have one.
+    """
     dates = [one.dated for one in carried if one.dated is not None]
     complete = bool(carried) and len(dates) == len(carried)
     return {
         "receipts": len(carried),
+        "missing": len(cited) - len(carried),
+        "provisional": not complete and bool(carried),
         "dated": attested.moment(max(dates)) if complete else None,
         "authorities": sorted({one.authority for one in carried}) if complete else [],
     }

@@ -41,7 +41,7 @@ def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> Att
     """Return what `deposit_attestation.typ` shows of a filed deposit: its filing and its documents' deposits are cited."""
     listed, state = documents.listed(deposit), deposits.state(deposit, now)
     filed = _filing(deposit)
-    facts = _common(deposit, by=by, now=now) | {
+    facts = common(deposit, by=by, now=now) | {
         "title": "Attestation de dépôt",
         "reference": f"dossier {deposit.office_reference}",
         "office_address": ", ".join(deposit.office.address.splitlines()),
@@ -52,8 +52,8 @@ def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> Att
         "motive": deposit.withdrawn_because or "",
         "deleted": _deletion(listed),
         "replaces": _replaced(deposit),
-        "total": f"{_pieces(len(listed))}, {_pages(sum(document.pages for document in listed))}",
-        "documents": [_document(document) for document in listed],
+        "total": f"{pieces(len(listed))}, {_pages(sum(document.pages for document in listed))}",
+        "documents": [document_line(document) for document in listed],
         "recipients": _recipients(deposit),
     }
     return Attested(facts, _deposited(deposit, listed))
@@ -69,22 +69,22 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
     first = {opening.document: opening for opening in reversed(openings)}
     shown = opened.listed(openings, first.values())
     numbers = {document.id: document.number for document in listed}
-    common = _common(deposit, by=by, now=now)
-    facts = common | {
+    shared = common(deposit, by=by, now=now)
+    facts = shared | {
         "title": "Attestation de consultation",
         "reference": f"accès {codes.show(access.reference)}",
         "access": codes.show(access.reference),
         "recipient": recipient.name,
         "representative": recipient.representative,
         "ways": _ways(openings, access, by),
-        "count": f"{_pieces(len(first))} sur {french.number(len(listed))}",
+        "count": f"{pieces(len(first))} sur {french.number(len(listed))}",
         "opened": [
-            _document(document) | {"first": moment(first[document.id].opened_at), "how": how.get(document.id, [])}
+            document_line(document) | {"first": moment(first[document.id].opened_at), "how": how.get(document.id, [])}
             for document in listed
             if document.id in first
         ],
-        "unopened": [_document(document) for document in listed if document.id not in first],
-        "records": [_record(opening, numbers[opening.document], common["journal"]["log"]) for opening in shown],
+        "unopened": [document_line(document) for document in listed if document.id not in first],
+        "records": [_record(opening, numbers[opening.document], shared["journal"]["log"]) for opening in shown],
         "unlisted": _unlisted(len(openings) - len(shown)),
     }
     return Attested(facts, [(opening.log, opening.sequence) for opening in shown])
@@ -99,7 +99,8 @@ def moment(instant: datetime) -> dict[str, str]:
     }
 
 
-def _common(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, Any]:
+def common(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, Any]:
+    """Return what every attestation of a deposit shows."""
     head = checkpoints.head()
     return {
         "description": "Article 1411 du code de procédure civile, arrêté du 24 février 2022",
@@ -111,7 +112,7 @@ def _common(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str,
         "office_reference": deposit.office_reference,
         "filed": moment(deposit.filed_at),
         "withdrawn": moment(deposit.withdrawn_at) if deposit.withdrawn_at else None,
-        "journal": {"log": head.log, "size": french.number(head.size), "root": _grouped(head.root)},
+        "journal": {"log": head.log, "size": french.number(head.size), "root": grouped(head.root)},
         "issued": moment(now),
         "issued_at": french.instant(now),
         "issued_for": _who(by.kind, by.name),
@@ -137,7 +138,7 @@ def _filing(deposit: Deposit) -> dict[str, str]:
     return {
         "log": log,
         "sequence": french.number(sequence),
-        "hash": _grouped(hashed),
+        "hash": grouped(hashed),
         "author": _who(author["kind"], author["name"]),
     }
 
@@ -182,7 +183,7 @@ def _record(opening: opened.Opening, number: int, log: str) -> dict[str, object]
         "number": number,
         "opened": moment(opening.opened_at),
         "way": way if opening.log == log else f"{way} · ancien journal {opening.log}",
-        "hash": _grouped(opening.hash),
+        "hash": grouped(opening.hash),
     }
 
 
@@ -216,7 +217,8 @@ def _recipients(deposit: Deposit) -> list[dict[str, str]]:
     return told
 
 
-def _document(document: Document) -> dict[str, object]:
+def document_line(document: Document) -> dict[str, object]:
+    """Return a document as a table lists it."""
     nature = documents.NATURES.get(document.nature, "")
     dated = french.day(document.dated) if document.dated else ""
     about = (
@@ -228,7 +230,7 @@ def _document(document: Document) -> dict[str, object]:
         "number": document.number,
         "title": document.title,
         "about": " · ".join(filter(None, about)),
-        "fingerprint": _grouped(document.fingerprint),
+        "fingerprint": grouped(document.fingerprint),
     }
 
 
@@ -237,7 +239,7 @@ def _deletion(listed: Sequence[Document]) -> str:
     if not gone:
         return ""
     if len(gone) < len(listed):
-        return f"en cours\u00a0: {_pieces(len(gone))} sur {french.number(len(listed))}"
+        return f"en cours\u00a0: {pieces(len(gone))} sur {french.number(len(listed))}"
     return f"toutes les pièces ont été supprimées, la dernière le {french.instant(max(gone))}"
 
 
@@ -254,7 +256,8 @@ def _who(kind: str, name: str) -> str:
     }.get(kind, name)
 
 
-def _pieces(count: int) -> str:
+def pieces(count: int) -> str:
+    """Return « 1 pièce », « 12 pièces »."""
     return f"{french.number(count)}\u00a0pièce{'s' if count > 1 else ''}"
 
 
@@ -262,5 +265,6 @@ def _pages(count: int) -> str:
     return f"{french.number(count)}\u00a0page{'s' if count > 1 else ''}"
 
 
-def _grouped(hexadecimal: str) -> str:
+def grouped(hexadecimal: str) -> str:
+    """Return a hash in groups of eight, which people compare aloud."""
     return " ".join(hexadecimal[start : start + 8] for start in range(0, len(hexadecimal), 8))

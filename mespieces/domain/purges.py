@@ -15,7 +15,7 @@ from dateutil.relativedelta import relativedelta
 from mespieces import models
 from mespieces.domain import clockwork, journal, retention
 from mespieces.gateways import Gateways
-from mespieces.models import Deposit, Fact, JournalPayload, JournalRecord
+from mespieces.models import Deposit, Document, Fact, JournalPayload, JournalRecord
 from mespieces.verifier import purge, record
 from mespieces.verifier.record import Group
 
@@ -52,20 +52,24 @@ def run(gateways: Gateways) -> int:
 
 
 def due_at(gateways: Gateways, deposit: Deposit) -> datetime | None:
-    """Return when the journal forgets what a deposit's records say, None while its availability lasts."""
-    end = deposit.withdrawn_at or (deposit.ended_at and deposit.expires_at)
-    if end is None:
+    """Return when the journal forgets what a deposit's records say, None while its documents are kept.
+
+    Those of a withdrawn deposit are kept until the end it would have had, which a signification still moves on.
+    """
+    if deposit.ended_at is None:
         return None
-    after = end + relativedelta(months=gateways.settings.purge_months)
+    after = deposit.expires_at + relativedelta(months=gateways.settings.purge_months)
     return max(after, deposit.filed_at + relativedelta(months=purge.MONTHS["proof"])) + MARGIN
 
 
 def over(gateways: Gateways, now: datetime) -> list[Deposit]:
-    """Return the deposits whose records must be purged now."""
+    """Return the deposits whose records must be purged now: nothing of them is left in the vault."""
+    kept = Document.select(Document.deposit).where(Document.deleted_at.is_null())
     query = Deposit.select().where(
         Deposit.filed_at < now - relativedelta(months=purge.MONTHS["proof"]),
         Deposit.purged_at.is_null(),
-        Deposit.ended_at.is_null(False) | Deposit.withdrawn_at.is_null(False),
+        Deposit.ended_at.is_null(False),
+        Deposit.id.not_in(kept),
     )
     return [deposit for deposit in query if (due := due_at(gateways, deposit)) and due <= now]
 

@@ -4,14 +4,19 @@ The format is that of `docs/journal-format.md`; what verifies it is `mespieces.v
 and hashes, nothing of anybody else. Everything here reads, inside the caller's `journal.snapshot()` where several agree.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
+from itertools import groupby, islice
+from operator import itemgetter
 
 from mespieces.domain import checkpoints
 from mespieces.models import JournalCheckpoint, JournalPayload, JournalRecord, JournalTimestamp
 from mespieces.verifier import merkle, proof, receipt
+
+_BATCH = 200  # records read at once
+_KEPT = 4_096  # hashes of subtrees remembered meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +30,21 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Carrier:
-    """The checkpoint a record is proven under."""
+class _Held:
+    """What of a record its receipt shows."""
 
+    log: str
+    sequence: int
+    header: bytes
+    salt: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Carrier:
+    """The checkpoint that records from `first` up to its own size are proven under."""
+
+    first: int
     size: int
     note: bytes
     token: bytes | None
@@ -41,31 +58,79 @@ def of(records: Iterable[tuple[str, int]]) -> list[Receipt]:
     A record whose names were purged, or that no checkpoint covers yet, has none. Each costs O(log n) reads, fewer when
     records are neighbours.
     """
-    tree = cache(lambda log: cache(checkpoints.subtree(log)))
-    made = (_one(log, sequence, tree(log)) for log, sequence in records)
-    return [one for one in made if one is not None]
+    return list(each(records))
 
 
-def _one(log: str, sequence: int, tree: merkle.Subtree) -> Receipt | None:
-    held = (
-        JournalRecord.select(JournalRecord.header, JournalPayload.salt, JournalPayload.body)
-        .join(
-            JournalPayload,
-            on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
+def each(records: Iterable[tuple[str, int]]) -> Iterator[Receipt]:
+    """Give the same one by one, in constant memory."""
+    press, rest = _Press(), iter(records)
+    while batch := list(islice(rest, _BATCH)):
+        for held in _read(batch):
+            made = press.make(held)
+            if made is not None:
+                yield made
+
+
+def completed(given: receipt.Receipt, log: str, sequence: int) -> Receipt | None:
+    """Return the dated receipt of a record that somebody holds a provisional one of, None while nobody has dated it.
+
+    What it shows is what they hold: it can be had after the journal forgot it. `given` was verified by the caller.
+    """
+    made = _Press().make(_Held(log, sequence, given.header, given.salt, given.body))
+    return made if made is not None and made.dated else None
+
+
+class _Press:
+    """Makes receipts one after another, and remembers what neighbours share."""
+
+    def __init__(self) -> None:
+        self._tree = cache(lambda log: lru_cache(_KEPT)(checkpoints.subtree(log)))
+        self._carriers: dict[str, _Carrier | None] = {}
+
+    def make(self, held: _Held) -> Receipt | None:
+        """Return the record's receipt, None when no checkpoint covers it yet."""
+        carrier = self._carrier(held.log, held.sequence)
+        if carrier is None:
+            return None
+        path = merkle.inclusion(held.sequence, carrier.size, self._tree(held.log))
+        text = proof.write(proof.Proof(held.sequence, path, carrier.note))
+        written = receipt.write(receipt.Receipt(held.header, held.salt, held.body, text, carrier.token))
+        return Receipt(f"recu-{held.sequence}-{held.log[:8]}.json", written, carrier.dated, carrier.authority)
+
+    def _carrier(self, log: str, sequence: int) -> _Carrier | None:
+        found = self._carriers.get(log)
+        if found is None or not found.first <= sequence < found.size:
+            found = self._carriers[log] = _carrier(log, sequence)
+        return found
+
+
+def _read(batch: list[tuple[str, int]]) -> list[_Held]:
+    """Return what is held of these records, in their order, without those whose payload is gone."""
+    found: dict[tuple[str, int], _Held] = {}
+    for log, members in groupby(sorted(batch), key=itemgetter(0)):
+        query = (
+            JournalRecord.select(
+                JournalRecord.log,
+                JournalRecord.sequence,
+                JournalRecord.header,
+                JournalPayload.salt,
+                JournalPayload.body,
+            )
+            .join(
+                JournalPayload,
+                on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
+            )
+            .where(
+                JournalRecord.log == log,
+                JournalRecord.sequence.in_([sequence for _, sequence in members]),
+                JournalPayload.group == "proof",
+                JournalPayload.salt.is_null(False),
+                JournalPayload.body.is_null(False),
+            )
+            .tuples()
         )
-        .where(JournalRecord.log == log, JournalRecord.sequence == sequence)
-        .where(JournalPayload.group == "proof", JournalPayload.salt.is_null(False), JournalPayload.body.is_null(False))
-        .tuples()
-        .first()
-    )
-    carrier = _carrier(log, sequence)
-    if held is None or carrier is None:
-        return None
-    header, salt, body = map(bytes, held)
-    path = merkle.inclusion(sequence, carrier.size, tree)
-    text = proof.write(proof.Proof(sequence, path, carrier.note))
-    written = receipt.write(receipt.Receipt(header, salt, body, text, carrier.token))
-    return Receipt(f"recu-{sequence}-{log[:8]}.json", written, carrier.dated, carrier.authority)
+        found |= {(log, row[1]): _Held(log, row[1], *map(bytes, row[2:])) for row in query}
+    return [found[record] for record in batch if record in found]
 
 
 def _carrier(log: str, sequence: int) -> _Carrier | None:
@@ -80,6 +145,6 @@ def _carrier(log: str, sequence: int) -> _Carrier | None:
         .first()
     )
     if dated:
-        return _Carrier(dated.size, bytes(dated.note), bytes(dated.der), dated.time, dated.authority)
+        return _Carrier(sequence, dated.size, bytes(dated.note), bytes(dated.der), dated.time, dated.authority)
     found = notes.select().where(notes.log == log, notes.size > sequence).order_by(notes.size).first()
-    return _Carrier(found.size, bytes(found.note), None, None, "") if found else None
+    return _Carrier(sequence, found.size, bytes(found.note), None, None, "") if found else None

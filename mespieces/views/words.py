@@ -44,7 +44,13 @@ MODES = {
     "bundle": "téléchargée avec l’ensemble",
 }
 
-ATTESTED = {"deposit": "dépôt", "consultation": "consultation"}
+ATTESTED = {
+    "deposit": "Attestation de dépôt établie",
+    "consultation": "Attestation de consultation établie",
+    "deletion": "Attestation de suppression établie",
+    "statement": "Relevé des consultations établi",
+    "dossier": "Dossier de preuve établi",
+}
 
 _FORMATS = {
     "application/pdf": "PDF", "image/jpeg": "JPEG", "image/png": "PNG",
@@ -188,9 +194,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "signification.corrected": lambda who, what, d: f"Signification corrigée par {who}",
     "deposit.expired": lambda who, what, d: "Fin de la mise à disposition",
     "document.deleted": lambda who, what, d: f"Pièce {what.get('number')} supprimée",
-    "attestation.issued": lambda who, what, d: (
-        f"Attestation de {ATTESTED.get(d.get('kind', ''), 'consultation')} établie pour {who}"
-    ),
+    "attestation.issued": lambda who, what, d: f"{ATTESTED.get(d.get('kind', ''), 'Attestation établie')} pour {who}",
     "office.added": lambda who, what, d: f"Étude ouverte : {d.get('name', '')}",
     "member.added": lambda who, what, d: f"Membre ajouté : {d.get('name', '')}",
     "member.changed": _member_changed,

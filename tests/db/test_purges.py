@@ -9,7 +9,7 @@ from dateutil.relativedelta import relativedelta
 
 from mespieces import models
 from mespieces.domain import checkpoints, clockwork, consultations, exports, journal, purges, retention
-from mespieces.models import Deposit, JournalPayload
+from mespieces.models import Deposit, Document, JournalPayload
 from mespieces.verifier import audit, export, note
 
 
@@ -27,6 +27,14 @@ def left(deposit=None, group="proof"):
         for line in rows
         if (line.proof if group == "proof" else line.trace) and (deposit is None or line.deposit == deposit.id)
     ]
+
+
+def forget(gateways, deposit):
+    """Let a deposit end, then its journal forget it."""
+    move(gateways, deposit.expires_at)
+    retention.expire(gateways)
+    move(gateways, purges.due_at(gateways, Deposit.get_by_id(deposit.id)))
+    purges.run(gateways)
 
 
 def announced():
@@ -117,14 +125,36 @@ def test_a_deposit_still_available_keeps_its_records_however_old(gateways):
     assert left(deposit) == before
 
 
+def test_a_withdrawn_deposit_whose_end_moved_on_is_known_until_its_documents_are_gone(gateways):
+    deposit = make.filed(gateways, blanks=1)
+    end = deposit.expires_at + relativedelta(years=1)
+    withdrawn = {"withdrawn_at": deposit.filed_at, "withdrawn_because": "Erreur", "expires_at": end}
+    Deposit.update(withdrawn).where(Deposit.id == deposit.id).execute()
+    move(gateways, end - timedelta(days=1))
+    retention.expire(gateways)
+    purges.run(gateways)
+    assert "deposit.filed" in left(deposit)
+
+    forget(gateways, Deposit.get_by_id(deposit.id))
+    assert left(deposit) == []
+    assert checkpoints.verify(gateways).findings == ()
+
+
+def test_a_deposit_is_known_while_a_disk_refuses_to_delete_its_documents(gateways, ended):
+    Document.update(deleted_at=None).execute()
+    move(gateways, purges.due_at(gateways, ended))
+    purges.run(gateways)
+
+    assert "deposit.filed" in left(ended)
+
+
 def test_a_range_names_nobody_else_s_records(gateways):
     other = make.filed(gateways, blanks=1)
     ended = make.filed(gateways, blanks=1)
     make.issued(gateways, make.first(other))
     make.issued(gateways, make.first(ended))
-    Deposit.update(withdrawn_at=ended.filed_at, withdrawn_because="Erreur").where(Deposit.id == ended.id).execute()
-    move(gateways, ended.filed_at + relativedelta(months=18) + purges.MARGIN + timedelta(minutes=1))
-    purges.run(gateways)
+    Deposit.update(expires_at=other.expires_at + relativedelta(years=2)).where(Deposit.id == other.id).execute()
+    forget(gateways, ended)
 
     assert left(ended) == []
     assert "deposit.filed" in left(other)

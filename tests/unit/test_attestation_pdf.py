@@ -41,7 +41,7 @@ def case(**facts):
         "court": "Tribunal judiciaire de Nantes", "order_number": "2026-1187", "order_date": "4 novembre 2026",
         "office_reference": "NTE-4821", "filed": MOMENT, "withdrawn": None, "issued": MOMENT,
         "issued_at": MOMENT["paris"], "issued_for": "Camille Marchand",
-        "dated": None, "authorities": [], "receipts": 0, "audit": "https://pieces.example.fr/audit",
+        "dated": None, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "audit": "https://pieces.example.fr/audit",
         "journal": {"log": LOG, "size": "12 345", "root": digest(0xABCD)},
     } | facts  # fmt: skip
 
@@ -82,9 +82,29 @@ def consultation(opened=3, unopened=1, name="Alexandre Payet", title="Facture", 
     ) | facts  # fmt: skip
 
 
+def deletion(documents=3, name="Facture", **facts):
+    return case(
+        title="Attestation de suppression", reference="dossier NTE-4821", office_address="14 rue des Carmes",
+        available_until="24 mai 2028", motive="", ended=MOMENT, last=MOMENT, total=f"{documents} pièces",
+        documents=[document(number, name) | {"deleted": MOMENT} for number in range(1, documents + 1)],
+        records=[
+            {"sequence": str(9000 + number), "what": "Fichiers supprimés", "time": MOMENT, "hash": digest(number)}
+            for number in range(documents + 1)
+        ],
+    ) | facts  # fmt: skip
+
+
 def made(facts):
-    template = "deposit_attestation" if "filed_by" in facts else "consultation_attestation"
-    return pdf.compose(template, facts, issued_at=ISSUED)
+    kinds = {"filed_by": "deposit", "opened": "consultation", "ended": "deletion"}
+    kind = next(kinds[told] for told in kinds if told in facts)
+    return pdf.compose(f"{kind}_attestation", facts, issued_at=ISSUED)
+
+
+def tables(facts):
+    """Return how many tables an attestation holds."""
+    if "opened" in facts:
+        return 2 * bool(facts["opened"]) + bool(facts["unopened"])
+    return 2
 
 
 def words(content):
@@ -103,6 +123,9 @@ EXTREMES = {
     "long consultation": consultation(100, 100, ENDLESS, STRANGE, representative=STRANGE, unlisted="3 autres"),
     "withdrawn deposit": deposit(state="withdrawn", withdrawn=MOMENT, motive=STRANGE, replaces=ENDLESS),
     "ended deposit": deposit(state="ended", deleted="toutes"),
+    "usual deletion": deletion(),
+    "long deletion": deletion(100, STRANGE, office=ENDLESS, motive=STRANGE, withdrawn=MOMENT),
+    "receipts no more": deposit(receipts=0, missing=5, provisional=False),
     "strange everywhere": deposit(creditor=STRANGE, court=ENDLESS, office=ENDLESS, order_number="9" * 60),
 }
 
@@ -116,10 +139,9 @@ def test_an_attestation_can_be_read_aloud(facts):
         assert str(opened.docinfo.Title) == facts["title"]
         assert b"<pdfuaid:part>1</pdfuaid:part>" in opened.Root.Metadata.read_bytes()
         kinds = [str(held.get("/S")) for held in opened.objects if isinstance(held, pikepdf.Dictionary)]
-        tables = 2 if "filed_by" in facts else 2 * bool(facts["opened"]) + bool(facts["unopened"])
-        assert kinds.count("/Table") == kinds.count("/THead") == tables
+        assert kinds.count("/Table") == kinds.count("/THead") == tables(facts)
         assert kinds.count("/H1") == 1
-        assert kinds.count("/TH") >= 3 * tables
+        assert kinds.count("/TH") >= 3 * tables(facts)
 
 
 @needs_pdftotext
@@ -167,6 +189,15 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
         ),
         (deposit(state="withdrawn", withdrawn=MOMENT, motive="Erreur de débiteur"), "Motif : Erreur de débiteur."),
         (deposit(state="ended"), "La mise à disposition est terminée"),
+        (deletion(), "ont toutes été supprimées"),
+        (deletion(), f"9002 Fichiers supprimés 24 novembre 2026 à 11 h 02 · 2026-11-24 10:02:00 UTC {digest(2)}"),
+        (deletion(withdrawn=MOMENT, motive="Erreur"), "avait été retiré par l’étude le 24 novembre"),
+        (deposit(missing=1), "Un enregistrement cité n’a plus de reçu"),
+        (deposit(receipts=0, missing=5, provisional=False), "5 enregistrements cités n’ont plus de reçu"),
+        (
+            deposit(dated=MOMENT, provisional=False, authorities=["Temps", "Heure"]),
+            "(RFC 3161, Temps, Heure) a daté le journal après chaque enregistrement cité",
+        ),
         (deposit(replaces="le dépôt NTE-1"), "Remplace le dépôt NTE-1"),
         (deposit(deleted="toutes les pièces"), "Suppression toutes les pièces"),
         (consultation(0, 4), "aucune pièce n’a été consultée avec l’accès destiné à Alexandre Payet"),

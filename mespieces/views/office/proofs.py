@@ -6,6 +6,7 @@ from flask import Response, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces.domain import accesses, attestations, codes
+from mespieces.models import Deposit
 from mespieces.views import current, streams
 from mespieces.views.office import door
 
@@ -17,7 +18,17 @@ def attest_deposit(deposit_id: UUID) -> BaseResponse:
     if _ahead():
         return Response(mimetype="application/pdf")
     made = attestations.of_deposit(current.gateways(), deposit, by=current.author())
-    return streams.attestation(made, f"Attestation de dépôt {deposit.office_reference.replace('/', '-')}.pdf")
+    return streams.attestation(made, f"Attestation de dépôt {_reference(deposit)}.pdf")
+
+
+@door.bp.get("/depots/<uuid:deposit_id>/suppression.pdf")
+def attest_deletion(deposit_id: UUID) -> BaseResponse:
+    """That every document of a deposit was deleted, and when."""
+    deposit = door.find(deposit_id)
+    if _ahead():
+        return Response(mimetype="application/pdf")
+    made = attestations.of_deletion(current.gateways(), deposit, by=current.author())
+    return streams.attestation(made, f"Attestation de suppression {_reference(deposit)}.pdf")
 
 
 @door.bp.get("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/attestation.pdf")
@@ -28,6 +39,10 @@ def attest_consultations(deposit_id: UUID, recipient_id: UUID) -> BaseResponse:
         return Response(mimetype="application/pdf")
     made = attestations.of_consultations(current.gateways(), recipient, by=current.author())
     return streams.attestation(made, f"Attestation de consultation {codes.show(accesses.of(recipient).reference)}.pdf")
+
+
+def _reference(deposit: Deposit) -> str:
+    return deposit.office_reference.replace("/", "-")
 
 
 def _ahead() -> bool:

@@ -1,0 +1,105 @@
+"""What an attestation of deletion says: which documents were deleted, when, and the records that say so (art. 5).
+
+Everything here reads inside the caller's `journal.snapshot()`, and writes nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from mespieces.domain import attested, documents, french, journal
+from mespieces.errors import Refused
+from mespieces.models import Deposit, Document, JournalPayload, JournalRecord
+from mespieces.verifier import record
+
+_TOLD = {
+    "deposit.withdrawn": "Dépôt retiré par l’étude",
+    "deposit.expired": "Fin de la mise à disposition, clés de déchiffrement effacées",
+    "document.deleted": "Fichiers d’une pièce supprimés",
+}
+"""The operations cited, in words."""
+
+
+class NothingDeleted(Refused):
+    """The documents are still there."""
+
+    message = (
+        "Rien n’a encore été supprimé : les pièces du dépôt {reference} sont conservées jusqu’au {until} inclus, puis "
+        "supprimées. L’attestation de suppression s’établira à ce moment-là."
+    )
+    heading = "Rien n’est supprimé"
+
+
+class DeletionUnderWay(Refused):
+    """The end is past, and documents remain to be deleted."""
+
+    message = (
+        "La suppression des pièces du dépôt {reference} est en cours : {deleted} sur {total} à cet instant. "
+        "L’attestation s’établira quand toutes seront supprimées, d’ordinaire dans les minutes qui suivent."
+    )
+    heading = "Suppression en cours"
+
+
+def check(deposit: Deposit, now: datetime) -> None:
+    """Make sure that every document of a filed deposit was deleted. Raises `NothingDeleted`, `DeletionUnderWay`."""
+    if not deposit.ended_at and deposit.expires_at > now:
+        raise NothingDeleted(reference=deposit.office_reference, until=french.last_day(deposit.expires_at))
+    listed = documents.listed(deposit)
+    deleted = sum(document.deleted_at is not None for document in listed)
+    if not deposit.ended_at or deleted < len(listed):
+        raise DeletionUnderWay(reference=deposit.office_reference, deleted=deleted, total=len(listed))
+
+
+def facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> attested.Attested:
+    """Return what `deletion_attestation.typ` shows. The records of the end and of each deletion are cited.
+
+    Raises as `check`.
+    """
+    check(deposit, now)
+    listed = documents.listed(deposit)
+    common = attested.common(deposit, by=by, now=now)
+    records = _records(deposit)
+    shown = common | {
+        "title": "Attestation de suppression",
+        "reference": f"dossier {deposit.office_reference}",
+        "office_address": ", ".join(deposit.office.address.splitlines()),
+        "available_until": french.last_day(deposit.expires_at),
+        "motive": deposit.withdrawn_because or "",
+        "ended": attested.moment(deposit.ended_at),
+        "last": attested.moment(max(document.deleted_at for document in listed)),
+        "total": attested.pieces(len(listed)),
+        "documents": [_deleted(document) for document in listed],
+        "records": [_line(row, common["journal"]["log"]) for row in records],
+    }
+    return attested.Attested(shown, [(row.log, row.sequence) for row in records])
+
+
+def _records(deposit: Deposit) -> Sequence[JournalRecord]:
+    """Return the records of the withdrawal, the end and the deletions; they stand even once their names were purged."""
+    query = (
+        JournalRecord.select()
+        .join(
+            JournalPayload,
+            on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
+        )
+        .where(
+            JournalPayload.deposit == deposit.id,
+            JournalPayload.group == "proof",
+            JournalRecord.operation.in_(list(_TOLD)),
+        )
+        .order_by(JournalRecord.time, JournalRecord.sequence)
+    )
+    return list(query)
+
+
+def _deleted(document: Document) -> dict[str, object]:
+    return attested.document_line(document) | {"deleted": attested.moment(document.deleted_at)}
+
+
+def _line(row: JournalRecord, log: str) -> dict[str, object]:
+    former = "" if row.log == log else f" · ancien journal {row.log}"
+    return {
+        "sequence": french.number(row.sequence),
+        "what": _TOLD[row.operation] + former,
+        "time": attested.moment(record.parse_time(row.time)),
+        "hash": attested.grouped(row.hash),
+    }
