@@ -6,7 +6,7 @@ as files (PDF/A-3).
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from mespieces import models
@@ -18,6 +18,7 @@ from mespieces.domain import (
     deposits,
     journal,
     receipts,
+    statements,
     throttle,
 )
 from mespieces.errors import Refused, TooMany
@@ -74,6 +75,22 @@ def of_deletion(gateways: Gateways, deposit: Deposit, *, by: journal.Author) -> 
     made = _compose(gateways, "deletion_attestation", facts)
     with models.write():
         _journal(gateways, "deletion", made, by=by, deposit=deposit)
+    return made
+
+
+def of_statement(gateways: Gateways, deposit: Deposit, day: date, *, by: journal.Author) -> bytes:
+    """Return, for the office, every consultation of a deposit that the journal knows up to the end of `day`.
+
+    `day` is one that `statements.read_day` returned. It states, and does not prove, that nothing else happened. Raises as
+    `of_deposit`.
+    """
+
+    def facts(now: datetime) -> attested.Attested:
+        return statements.facts(_filed(deposit), day, by=by, now=now)
+
+    made = _compose(gateways, "statement_attestation", facts)
+    with models.write():
+        _journal(gateways, "statement", made, by=by, deposit=deposit, until=day)
     return made
 
 
@@ -167,8 +184,11 @@ def _journal(
     by: journal.Author,
     deposit: Deposit | None = None,
     recipient: Recipient | None = None,
+    until: date | None = None,
 ) -> None:
     detail = {"kind": kind, "fingerprint": hashlib.sha256(made).hexdigest()}
+    if until is not None:
+        detail["until"] = until.isoformat()
     sequence = journal.append(
         gateways, "attestation.issued", author=by, deposit=deposit, recipient=recipient, detail=detail
     )

@@ -84,8 +84,8 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
             if document.id in first
         ],
         "unopened": [document_line(document) for document in listed if document.id not in first],
-        "records": [_record(opening, numbers[opening.document], shared["journal"]["log"]) for opening in shown],
-        "unlisted": _unlisted(len(openings) - len(shown)),
+        "records": [opening_line(opening, numbers[opening.document], shared["journal"]["log"]) for opening in shown],
+        "unlisted": unlisted(len(openings) - len(shown)),
     }
     return Attested(facts, [(opening.log, opening.sequence) for opening in shown])
 
@@ -168,7 +168,8 @@ def _deposited(deposit: Deposit, listed: Sequence[Document]) -> list[tuple[str, 
     ]
 
 
-def _unlisted(count: int) -> str:
+def unlisted(count: int) -> str:
+    """Return how many consultations are counted only, in words."""
     if not count:
         return ""
     if count == 1:
@@ -176,7 +177,8 @@ def _unlisted(count: int) -> str:
     return f"{french.number(count)} autres consultations sont inscrites au journal sans être détaillées ici"
 
 
-def _record(opening: opened.Opening, number: int, log: str) -> dict[str, object]:
+def opening_line(opening: opened.Opening, number: int, log: str) -> dict[str, object]:
+    """Return a consultation as a table lists it."""
     way = opened.SHORT_WAYS.get(opening.way, opening.way)
     return {
         "sequence": french.number(opening.sequence),

@@ -5,11 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
+
+import peewee as pw
 
 from mespieces.models import (
     Access,
     Consultation,
     Delivery,
+    Deposit,
     JournalPayload,
     JournalRecord,
     Recipient,
@@ -46,6 +50,7 @@ _OUTCOMES = ("delivered", "interrupted", "")
 class Opening:
     """One consultation, and the record that says so."""
 
+    recipient: Any
     document: Any
     opened_at: datetime
     sequence: int
@@ -59,9 +64,18 @@ class Opening:
 
 def of(recipient: Recipient) -> list[Opening]:
     """Return the recipient's consultations with their records, in the order they were opened."""
+    return _openings(recipient.deposit_id, Access.recipient == recipient)
+
+
+def among(deposit: Deposit, consultations: Sequence[UUID]) -> list[Opening]:
+    """Return those of a deposit's consultations with their records, in the order they were opened."""
+    return _openings(deposit.id, Consultation.id.in_(consultations))
+
+
+def _openings(deposit: UUID, wanted: pw.Expression) -> list[Opening]:
     query = (
         Consultation.select(
-            Consultation.id, Consultation.document, Consultation.opened_at, Session.way,
+            Access.recipient, Consultation.id, Consultation.document, Consultation.opened_at, Session.way,
             JournalRecord.sequence, JournalRecord.log, JournalRecord.hash, JournalPayload.body,
         )
         .join(Session)
@@ -72,23 +86,23 @@ def of(recipient: Recipient) -> list[Opening]:
             on=((JournalRecord.log == JournalPayload.log) & (JournalRecord.sequence == JournalPayload.sequence)),
         )
         .where(
-            Access.recipient == recipient,
+            wanted,
             JournalRecord.operation == "document.consulted",
             JournalPayload.group == "proof",
-            JournalPayload.deposit == recipient.deposit_id,
+            JournalPayload.deposit == deposit,
         )
         .order_by(Consultation.opened_at, JournalRecord.sequence)
         .tuples()
     )  # fmt: skip
     openings = []
-    for consultation, document, opened_at, way, sequence, log, hashed, body in query:
+    for recipient, consultation, document, opened_at, way, sequence, log, hashed, body in query:
         told = json.loads(bytes(body)) if body else {}
         if told and told["object"].get("consultation") != str(consultation):
             continue  # the record of that number in another journal
         set_by = _SETTERS.get(told.get("identified", {}).get("set_by", ""), "")
         said = ", ".join(filter(None, (WAYS.get(way, way), set_by)))
         instant = Consultation.opened_at.python_value(opened_at)
-        openings.append(Opening(document, instant, sequence, log, hashed, way, said))
+        openings.append(Opening(recipient, document, instant, sequence, log, hashed, way, said))
     return openings
 
 

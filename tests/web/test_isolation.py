@@ -152,6 +152,7 @@ EXPECTED = {
     "POST /etude/depots/<uuid:deposit_id>/remplacer": _office(409),
     "GET /etude/depots/<uuid:deposit_id>/attestation.pdf": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/attestation.pdf": _office(200),
+    "GET /etude/depots/<uuid:deposit_id>/releve.pdf": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/suppression.pdf": _office(409),  # nothing is deleted yet
     # Offices: a draft. What takes away comes last, so that filing what is left is refused.
     "GET /etude/depots/<uuid:deposit_id>/affaire": _office(200),
@@ -172,7 +173,7 @@ EXPECTED = {
 
 OF_FILED = (
     "deposit_id>", "recipient_id>", "/feuillet", "/feuillets", "_id>/application", "/signification", "/code", "_id>/canal", "/correction",
-    "/attestation.pdf", "/suppression.pdf", "deposit_id>/retirer", "deposit_id>/remplacer",
+    "/attestation.pdf", "/suppression.pdf", "/releve.pdf", "deposit_id>/retirer", "deposit_id>/remplacer",
 )  # fmt: skip
 
 

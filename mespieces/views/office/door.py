@@ -12,6 +12,7 @@ from flask import session as flask_session
 from flask_login import current_user
 
 from mespieces.domain import (
+    attestations,
     deposits,
     offices,
     proofs,
@@ -208,6 +209,14 @@ def draft(deposit_id: UUID) -> Deposit:
     deposit = find(deposit_id)
     if deposit.filed_at:
         raise deposits.DepositFiled(reference=deposit.office_reference)
+    return deposit
+
+
+def filed(deposit_id: UUID) -> Deposit:
+    """Return a filed deposit of the member's own office. Raises `DepositMissing`, `NothingFiled`."""
+    deposit = find(deposit_id)
+    if not deposit.filed_at:
+        raise attestations.NothingFiled
     return deposit
 
 

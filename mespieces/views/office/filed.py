@@ -173,7 +173,7 @@ def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | Non
         failures=identification.failures_today(current.gateways(), deposit),
         lapse=deposits.warning(deposit, now), today=door.today(), typed=typed or {}, errors=errors or {},
         told=announcements.told(deposit) if deposit.withdrawn_at else (), replacement=replacements.of(deposit),
-        **{"withdrawal": {}, "withdrawal_error": "", **context},
+        **{"withdrawal": {}, "withdrawal_error": "", "proofs": {}, "proofs_error": "", **context},
     )  # fmt: skip
 
 

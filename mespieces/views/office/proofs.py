@@ -5,10 +5,11 @@ from uuid import UUID
 from flask import Response, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import accesses, attestations, codes
+from mespieces.domain import accesses, attestations, codes, statements
+from mespieces.errors import Invalid
 from mespieces.models import Deposit
 from mespieces.views import current, streams
-from mespieces.views.office import door
+from mespieces.views.office import door, filed
 
 
 @door.bp.get("/depots/<uuid:deposit_id>/attestation.pdf")
@@ -29,6 +30,21 @@ def attest_deletion(deposit_id: UUID) -> BaseResponse:
         return Response(mimetype="application/pdf")
     made = attestations.of_deletion(current.gateways(), deposit, by=current.author())
     return streams.attestation(made, f"Attestation de suppression {_reference(deposit)}.pdf")
+
+
+@door.bp.get("/depots/<uuid:deposit_id>/releve.pdf")
+def state_consultations(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Every consultation of a deposit known up to the day chosen, today unless another is."""
+    deposit = door.filed(deposit_id)
+    if _ahead():
+        return Response(mimetype="application/pdf")
+    typed = request.args.get("until", "")
+    try:
+        day = statements.read_day(typed, deposit, current.gateways().clock.now())
+    except Invalid as error:
+        return filed.page_of(deposit, proofs={"until": typed}, proofs_error=str(error)), 422
+    made = attestations.of_statement(current.gateways(), deposit, day, by=current.author())
+    return streams.attestation(made, f"Relevé des consultations {_reference(deposit)} au {day.isoformat()}.pdf")
 
 
 @door.bp.get("/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/attestation.pdf")
