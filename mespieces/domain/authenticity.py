@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mespieces.domain import checkpoints, journal
+from mespieces.domain import checkpoints, journal, receipts
 from mespieces.errors import Invalid, TooLarge
 from mespieces.gateways import Gateways
 from mespieces.models import JournalAttestation, JournalLog, JournalRecord, JournalTimestamp
@@ -54,6 +54,16 @@ class FileTooLarge(TooLarge):
     advice = "Choisissez l’attestation (PDF) ou le reçu (JSON), tel que vous l’avez téléchargé."
 
 
+class NothingDated(Invalid):
+    """Nothing given can be completed: not authentic, or no third party has dated its records yet."""
+
+    field = "receipt"
+    message = (
+        "Aucun reçu de ce fichier ne peut être complété aujourd’hui : aucun tiers n’a encore daté ces enregistrements, ou ce "
+        "fichier n’est pas de ce service."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Proven:
     """One receipt, and what it tells when it is valid; `dated` is None while no third party has dated it."""
@@ -66,6 +76,8 @@ class Proven:
     fingerprint: str = ""
     dated: datetime | None = None
     authority: str = ""
+    completable: bool = False
+    """It is provisional, and a third party has dated its record since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,29 @@ def examine(gateways: Gateways, data: bytes) -> Examined:
     carried = [_proven(gateways, text) for text in attached.receipts(data).values()]
     states = {one.state for one in carried} - {State.VALID}
     return Examined(states.pop() if states else State.VALID, issued, carried)
+
+
+def completed(gateways: Gateways, data: bytes) -> list[receipts.Receipt]:
+    """Return, dated, each authentic receipt that `data` is or carries, for who holds provisional ones.
+
+    A receipt of a record that nobody has dated yet is left out. The holder learns nothing new of the record: what is given
+    back is what they gave, under the first checkpoint that a third party dated. Raises as `examine`, and `NothingDated`.
+    """
+    if b"%PDF-" not in data[:1024]:
+        given = [data]
+    elif _issued(hashlib.sha256(data).hexdigest()):
+        given = list(attached.receipts(data).values())
+    else:
+        raise NotAReceipt
+    made = []
+    for text in given:
+        found = _proven(gateways, text)
+        if found.state is State.VALID and found.entry:
+            made.append(receipts.completed(receipt.parse(text), found.log, found.entry.sequence))
+    dated = [one for one in made if one is not None]
+    if not dated:
+        raise NothingDated
+    return dated
 
 
 def _issued(fingerprint: str) -> journal.Entry | None:
@@ -141,6 +176,7 @@ def _proven(gateways: Gateways, data: bytes) -> Proven:
         str(what.get("fingerprint", "")),
         token.time if token else None,
         token.authority if token else "",
+        agrees and token is None and receipts.completed(read, header.log, header.sequence) is not None,
     )
 
 

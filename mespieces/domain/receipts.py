@@ -4,17 +4,23 @@ The format is that of `docs/journal-format.md`; what verifies it is `mespieces.v
 and hashes, nothing of anybody else. Everything here reads, inside the caller's `journal.snapshot()` where several agree.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
 from itertools import groupby, islice
 from operator import itemgetter
+from typing import Any
 
-from mespieces.domain import checkpoints
-from mespieces.models import JournalCheckpoint, JournalPayload, JournalRecord, JournalTimestamp
+import peewee as pw
+
+from mespieces.domain import checkpoints, journal, opened
+from mespieces.errors import Expired, NotFound
+from mespieces.gateways import Gateways
+from mespieces.models import Deposit, JournalCheckpoint, JournalPayload, JournalRecord, JournalTimestamp, Recipient
 from mespieces.verifier import merkle, proof, receipt
 
+PAGE = 40  # records on one page of a list
 _BATCH = 200  # records read at once
 _KEPT = 4_096  # hashes of subtrees remembered meanwhile
 
@@ -78,6 +84,93 @@ def completed(given: receipt.Receipt, log: str, sequence: int) -> Receipt | None
     """
     made = _Press().make(_Held(log, sequence, given.header, given.salt, given.body))
     return made if made is not None and made.dated else None
+
+
+@dataclass(frozen=True, slots=True)
+class Provable:
+    """A record as a list of receipts shows it: `state` is dated, provisional, or gone with its payload."""
+
+    log: str
+    entry: journal.Entry
+    state: str
+
+
+class ReceiptMissing(NotFound):
+    """No such record about this deposit, or by this recipient."""
+
+
+class ReceiptGone(Expired):
+    """The record's payload was purged, or its closed journal ends without a checkpoint over it."""
+
+    message = (
+        "Le reçu de cet enregistrement ne peut plus être établi : son contenu a été effacé du journal au terme des délais "
+        "de conservation, ou son journal est clos. Les reçus établis auparavant restent valables."
+    )
+    heading = "Reçu qui ne peut plus être établi"
+
+
+def about(deposit: Deposit, page: int) -> tuple[list[Provable], int]:
+    """Return a page, from 1, of the records about `deposit` with what becomes of their receipts, newest first; and the total."""
+    query = _told(JournalPayload.deposit == deposit.id)
+    rows = query.order_by(JournalRecord.time.desc(), JournalRecord.sequence.desc()).paginate(page, PAGE)
+    return _provable(rows), query.count()
+
+
+def of_openings(openings: Sequence[opened.Opening]) -> list[Provable]:
+    """Return the records of these consultations with what becomes of their receipts, newest first."""
+    at = {(one.log, one.sequence) for one in openings}
+    query = _told(JournalRecord.sequence.in_([one.sequence for one in openings]))
+    rows = query.order_by(JournalRecord.time.desc(), JournalRecord.sequence.desc())
+    return [one for one in _provable(rows) if (one.log, one.entry.sequence) in at]
+
+
+def of_deposit(gateways: Gateways, deposit: Deposit, log: str, sequence: int) -> Receipt:
+    """Return the receipt of one record about `deposit`, dated as soon as it can be. Raises `ReceiptMissing`, `ReceiptGone`."""
+    told = _told(JournalPayload.deposit == deposit.id, JournalRecord.log == log, JournalRecord.sequence == sequence)
+    if not told.exists():
+        raise ReceiptMissing
+    return _one(gateways, log, sequence)
+
+
+def of_recipient(gateways: Gateways, recipient: Recipient, log: str, sequence: int) -> Receipt:
+    """Return the receipt of one of a recipient's own consultations. Raises `ReceiptMissing`, `ReceiptGone`."""
+    if (log, sequence) not in {(one.log, one.sequence) for one in opened.of(recipient)}:
+        raise ReceiptMissing
+    return _one(gateways, log, sequence)
+
+
+def _one(gateways: Gateways, log: str, sequence: int) -> Receipt:
+    made = of([(log, sequence)])
+    if not made:
+        checkpoints.publish(gateways)  # of what was written within the last minute
+        made = of([(log, sequence)])
+    if not made:
+        raise ReceiptGone
+    return made[0]
+
+
+def _told(*wanted: pw.Expression) -> Any:
+    payload, header = JournalPayload, JournalRecord
+    return (
+        header.select(header.log, header.sequence, header.time, header.operation, payload.body)
+        .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
+        .where(payload.group == "proof", *wanted)
+    )
+
+
+def _provable(rows: Any) -> list[Provable]:
+    dated = cache(_dated_below)
+    return [
+        Provable(
+            log, journal.read_entry(sequence, time, operation, body),
+            "gone" if body is None else "dated" if sequence < dated(log) else "provisional",
+        )
+        for log, sequence, time, operation, body in rows.tuples()
+    ]  # fmt: skip
+
+
+def _dated_below(log: str) -> int:
+    return JournalTimestamp.select(pw.fn.MAX(JournalTimestamp.size)).where(JournalTimestamp.log == log).scalar() or 0
 
 
 class _Press:

@@ -1,11 +1,14 @@
 """For auditors and everyone: the journal's head, its checkpoints, its last verification. No personal data."""
 
+import io
+import zipfile
+
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from mespieces.domain import activity, anchors, authenticity, checkpoints, clockwork, emblem, journal
+from mespieces.domain import activity, anchors, authenticity, checkpoints, clockwork, emblem, journal, receipts
 from mespieces.errors import Invalid, NotFound
 from mespieces.verifier import note, record
-from mespieces.views import chart, current
+from mespieces.views import chart, current, streams
 
 bp = Blueprint("auditor", __name__, url_prefix="/audit")
 FORM = 64 * 1024  # bytes, beside the file
@@ -30,7 +33,7 @@ class Held:
 
 def guard() -> None:
     """Let one file in, where it is asked for, before the form is read. Raises `FileTooLarge`."""
-    if request.endpoint == "auditor.verify" and request.method == "POST":
+    if request.endpoint in {"auditor.verify", "auditor.complete"} and request.method == "POST":
         current.asked().max_content_length = authenticity.LARGEST + FORM
         current.asked().files_into = Held
         if (request.content_length or 0) > authenticity.LARGEST + FORM:
@@ -123,8 +126,7 @@ def verification() -> str:
 @bp.post("/verifier")
 def verify() -> str | Response | tuple[str | Response, int]:
     """Say whether an attestation or a receipt is this journal's; nothing of it is kept."""
-    given = request.files.get("receipt")
-    data = bytes(given.stream.arrival.data) if given else b""  # type: ignore[attr-defined]
+    data = _given()
     try:
         examined = authenticity.examine(current.gateways(), data)
     except Invalid as error:
@@ -133,7 +135,35 @@ def verify() -> str | Response | tuple[str | Response, int]:
         return render_template("audit/verify.html", examined=None, errors={error.field: str(error)}), 422
     if current.program():
         return jsonify(_told(examined))
-    return render_template("audit/verify.html", examined=examined, errors={})
+    return render_template("audit/verify.html", examined=examined, errors={}, given=data)
+
+
+@bp.post("/completer")
+def complete() -> Response | tuple[str, int]:
+    """Give back, dated, the receipts that somebody holds provisional: one as it is, several in an archive."""
+    try:
+        made = authenticity.completed(current.gateways(), _given())
+    except Invalid as error:
+        return render_template("audit/verify.html", examined=None, errors={error.field: str(error)}), 422
+    if len(made) == 1:
+        return streams.kept(made[0].data, "application/json", made[0].name)
+    return streams.kept(_archive(made), "application/zip", "Reçus datés.zip")
+
+
+def _given() -> bytes:
+    """Return the file given, or the receipt that the page itself sends again."""
+    given = request.files.get("receipt")
+    if given:
+        return bytes(given.stream.arrival.data)  # type: ignore[attr-defined]
+    return request.form.get("receipt", "").encode()
+
+
+def _archive(made: list[receipts.Receipt]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for one in made:
+            archive.writestr(zipfile.ZipInfo(one.name, date_time=(1980, 1, 1, 0, 0, 0)), one.data, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
 
 
 def _told(examined: authenticity.Examined) -> dict[str, object]:

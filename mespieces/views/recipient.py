@@ -8,7 +8,7 @@ from functools import partial
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import attestations, codes, consultations, documents, sessions
+from mespieces.domain import attestations, codes, consultations, documents, opened, receipts, sessions
 from mespieces.domain.consultations import Reading
 from mespieces.errors import Refused
 from mespieces.models import Deposit, Document
@@ -155,6 +155,26 @@ def attestation() -> BaseResponse:
     session = current.session()
     made = attestations.of_own_consultations(current.gateways(), session, current.trace())
     return streams.attestation(made, f"Attestation de consultation {codes.show(session.access.reference)}.pdf")
+
+
+@bp.get("/pieces/recus")
+def list_receipts() -> str:
+    """What this recipient consulted, each with its receipt."""
+    deposit, recipient = _deposit(), current.session().access.recipient
+    listed = paging.cut(opened.of(recipient)[::-1], receipts.PAGE)
+    return render_template(
+        "recipient/receipts.html", shown=listed, records=receipts.of_openings(listed.rows), **_context(deposit)
+    )
+
+
+@bp.get("/pieces/recus/<log>/<int:sequence>.json")
+def give_receipt(log: str, sequence: int) -> BaseResponse:
+    """The receipt of one of this recipient's own consultations."""
+    _deposit()
+    if request.method == "HEAD":
+        return Response(mimetype="application/json")
+    recipient = current.session().access.recipient
+    return streams.receipt(receipts.of_recipient(current.gateways(), recipient, log, sequence), log, sequence)
 
 
 @bp.post("/deconnexion")

@@ -17,6 +17,7 @@ from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from mespieces import models
+from mespieces.domain import receipts
 from mespieces.gateways.vault import Corrupted
 
 
@@ -121,7 +122,18 @@ def exported(row: Any) -> dict[str, str]:
 
 def attestation(made: bytes, filename: str) -> Response:
     """Return the response that gives a PDF to keep: shown inline, a browser would ask again, for another, to save it."""
-    response = Response(made, mimetype="application/pdf")
+    return kept(made, "application/pdf", filename)
+
+
+def receipt(made: receipts.Receipt, log: str, sequence: int) -> Response:
+    """Return the response that gives a receipt to keep, its name saying of what."""
+    word = "Reçu" if made.dated else "Reçu provisoire"
+    return kept(made.data, "application/json", f"{word} {sequence} du journal {log[:8]}.json")
+
+
+def kept(made: bytes, media_type: str, filename: str) -> Response:
+    """Return the response that gives bytes to keep, with their digest (RFC 9530)."""
+    response = Response(made, mimetype=media_type)
     digest = base64.b64encode(hashlib.sha256(made).digest()).decode()
     response.headers["Repr-Digest"] = f"sha-256=:{digest}:"
     response.headers["Content-Disposition"] = named(filename)

@@ -88,6 +88,7 @@ EXPECTED = {
     "GET /audit/points-de-controle": _all(200),
     "GET /audit/verifier": _all(200),
     "POST /audit/verifier": _all(422),
+    "POST /audit/completer": _all(422),
     "GET /audit/checkpoint": _all(200),
     "GET /audit/checkpoint/<int:size>": _all(404),
     "GET /audit/timestamps/<int:size>.<int:number>.tsr": _all(404),
@@ -101,6 +102,8 @@ EXPECTED = {
     "GET /pieces/<int:number>/fichier": _recipients(200),
     "GET /pieces/liasse.zip": _recipients(200),
     "GET /pieces/attestation.pdf": _recipients(200),
+    "GET /pieces/recus": _recipients(200),
+    "GET /pieces/recus/<log>/<int:sequence>.json": _recipients(404),  # a record of somebody else's
     "GET /session": _recipients(200),
     "POST /session": _recipients(200),
     "POST /deconnexion": _recipients(HOME),
@@ -153,6 +156,8 @@ EXPECTED = {
     "GET /etude/depots/<uuid:deposit_id>/attestation.pdf": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/attestation.pdf": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/releve.pdf": _office(200),
+    "GET /etude/depots/<uuid:deposit_id>/recus": _office(200),
+    "GET /etude/depots/<uuid:deposit_id>/recus/<log>/<int:sequence>.json": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/suppression.pdf": _office(409),  # nothing is deleted yet
     # Offices: a draft. What takes away comes last, so that filing what is left is refused.
     "GET /etude/depots/<uuid:deposit_id>/affaire": _office(200),
@@ -173,7 +178,7 @@ EXPECTED = {
 
 OF_FILED = (
     "deposit_id>", "recipient_id>", "/feuillet", "/feuillets", "_id>/application", "/signification", "/code", "_id>/canal", "/correction",
-    "/attestation.pdf", "/suppression.pdf", "/releve.pdf", "deposit_id>/retirer", "deposit_id>/remplacer",
+    "/attestation.pdf", "/suppression.pdf", "/releve.pdf", "/recus", "/<int:sequence>.json", "deposit_id>/retirer", "deposit_id>/remplacer",
 )  # fmt: skip
 
 
@@ -256,7 +261,7 @@ def _address(rule, deposit, document, recipient):
     )  # whose address goes at departure
     values = {
         "filename": "look.css", "size": 1, "number": 1, "page": 1, "deposit_id": deposit.id, "export_id": _export(),
-        "sequence": Deposit.get(Deposit.filed_at.is_null(False), Deposit.office == deposit.office).filed_sequence,
+        "sequence": (deposit if deposit.filed_at else Deposit.get(Deposit.filed_at.is_null(False), Deposit.office == deposit.office)).filed_sequence,
         "document_id": document, "recipient_id": recipient, "member_id": colleague.id, "session_id": Session.get(Session.member == colleague).id,
     }  # fmt: skip
     path = rule.replace("<token>", "inconnu").replace("<log>", journal.head().log)

@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from flask import Response, request
+from flask import Response, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import accesses, attestations, codes, statements
+from mespieces.domain import accesses, attestations, codes, receipts, statements
 from mespieces.errors import Invalid
 from mespieces.models import Deposit
-from mespieces.views import current, streams
+from mespieces.views import current, paging, streams
 from mespieces.views.office import door, filed
 
 
@@ -55,6 +55,28 @@ def attest_consultations(deposit_id: UUID, recipient_id: UUID) -> BaseResponse:
         return Response(mimetype="application/pdf")
     made = attestations.of_consultations(current.gateways(), recipient, by=current.author())
     return streams.attestation(made, f"Attestation de consultation {codes.show(accesses.of(recipient).reference)}.pdf")
+
+
+@door.bp.get("/depots/<uuid:deposit_id>/recus")
+def list_receipts(deposit_id: UUID) -> str:
+    """Every record about a deposit, with its receipt."""
+    deposit = door.filed(deposit_id)
+    page = min(max(1, request.args.get("page", 1, type=int)), paging.LAST)
+    listed, total = receipts.about(deposit, page)
+    return render_template(
+        "deposits/receipts.html", deposit=deposit, shown=paging.Paged(
+            listed, "page", page, max(1, -(-total // receipts.PAGE)), total, (page - 1) * receipts.PAGE
+        ),
+    )  # fmt: skip
+
+
+@door.bp.get("/depots/<uuid:deposit_id>/recus/<log>/<int:sequence>.json")
+def give_receipt(deposit_id: UUID, log: str, sequence: int) -> BaseResponse:
+    """The receipt of one record about a deposit."""
+    deposit = door.filed(deposit_id)
+    if _ahead():
+        return Response(mimetype="application/json")
+    return streams.receipt(receipts.of_deposit(current.gateways(), deposit, log, sequence), log, sequence)
 
 
 def _reference(deposit: Deposit) -> str:

@@ -1,0 +1,215 @@
+"""Receipts as people fetch them: of their own records alone, dated as soon as a third party has dated these."""
+
+import io
+import json
+import zipfile
+
+import authority as authorities
+import make
+import pytest
+from web.conftest import words
+
+from mespieces import models
+from mespieces.domain import anchors, attestations, checkpoints, journal, receipts
+from mespieces.gateways.clock import ManualClock, SystemClock
+from mespieces.gateways.timestamps import Authority
+from mespieces.models import JournalCheckpoint, JournalLog, JournalPayload, Recipient
+from mespieces.verifier import attached, note, receipt
+
+
+@pytest.fixture(scope="module")
+def tsa(tmp_path_factory):
+    with authorities.serving(authorities.Authority(tmp_path_factory.mktemp("tsa"))) as served:
+        yield served
+
+
+@pytest.fixture
+def dated(open_site, tsa):
+    """The application with an authority that dates its journal when it is asked to."""
+    reached = (Authority(tsa.url, (tsa.root,), within=5.0),)
+    site = open_site(with_gateways={"authorities": reached, "clock": ManualClock(SystemClock().now())})
+    make.office(site.gateways, "Étude du temps")  # the anomaly of a clock that is not that of other tests is behind
+    return site
+
+
+def two(site):
+    return make.filed(site.gateways, documents=2, recipients=("Alexandre Payet", "Béatrice Roux"))
+
+
+def verdict(gateways, data):
+    keys = [note.verifier(row.origin, gateways.journal_key) for row in JournalLog.select()]
+    return receipt.verify(receipt.parse(data), keys)
+
+
+def opened(who):
+    return f"/pieces/recus/{journal.head().log}/{receipts.opened.of(who)[0].sequence}.json"
+
+
+def give(visitor, to, data, status=200):
+    visitor.get("/audit/verifier")
+    return visitor.post(f"/audit/{to}", status, data={"receipt": (io.BytesIO(data), "fichier")})
+
+
+def test_the_office_has_the_receipt_of_any_record_of_a_deposit(site):
+    deposit = two(site)
+    clerk = site.member(make.member(site.gateways, deposit.office))
+    at, log = f"/etude/depots/{deposit.id}/recus", journal.head().log
+    assert f'href="{at}"' in clerk.get(f"/etude/depots/{deposit.id}").text
+    page = clerk.get(at)
+    listed, total = receipts.about(deposit, 1)
+
+    assert total == len(listed) == len(journal.story(deposit))
+    assert "Dépôt de 2 pièces" in words(page).replace("\xa0", " ")
+    for one in listed:
+        address = f"{at}/{log}/{one.entry.sequence}.json"
+        assert f'href="{address}"' in page.text
+        got = clerk.get(address)
+        assert got.mimetype == "application/json"
+        assert f"Re%C3%A7u%20provisoire%20{one.entry.sequence}%20du%20journal" in got.headers["Content-Disposition"]
+        assert got.headers["Content-Disposition"].startswith("attachment; ")
+        proven = verdict(site.gateways, got.data)
+        assert (proven.findings, proven.header.sequence) == ([], one.entry.sequence)
+
+
+def test_no_receipt_of_another_deposit_is_given_even_within_the_office(site):
+    deposit = two(site)
+    other = make.filed(site.gateways, deposit.office)
+    clerk = site.member(make.member(site.gateways, deposit.office))
+    at, log = f"/etude/depots/{deposit.id}/recus", journal.head().log
+
+    for wrong in (
+        f"{log}/{other.filed_sequence}",
+        f"{'0' * 32}/{deposit.filed_sequence}",
+        f"{log}/999999",
+        "é/1",
+        f"{log}/0",
+    ):
+        clerk.get(f"{at}/{wrong}.json", 404)
+    draft = make.draft(site.gateways, deposit.office)
+    clerk.get(f"/etude/depots/{draft.id}/recus", 409)
+
+
+def test_a_recipient_has_the_receipts_of_their_own_consultations_alone(site):
+    deposit = two(site)
+    payet, roux = deposit.recipients.order_by(Recipient.name)
+    mine, theirs = site.recipient(payet), site.recipient(roux)
+    assert "encore ouvert aucune pièce" in mine.get("/pieces/recus").text
+    mine.get("/pieces/2/fichier")
+    theirs.get("/pieces/1/fichier")
+
+    page, address = mine.get("/pieces/recus"), opened(payet)
+    assert f'href="{address}"' in page.text
+    assert opened(roux) not in page.text
+    got = mine.get(address)
+    proven = verdict(site.gateways, got.data)
+    assert (proven.findings, proven.facts["author"]["name"]) == ([], "Alexandre Payet")
+    mine.get(opened(roux), 404)
+    mine.get(f"/pieces/recus/{journal.head().log}/{deposit.filed_sequence}.json", 404)
+    with models.write():
+        models.Deposit.update(withdrawn_at=make.NOW, withdrawn_because="Erreur").execute()
+    mine.get(address, 410)
+    mine.get("/pieces/recus", 410)
+
+
+def test_the_same_address_gives_the_dated_receipt_once_a_third_party_dated_it(dated):
+    deposit = two(dated)
+    clerk, debtor = dated.member(make.member(dated.gateways, deposit.office)), dated.reading(deposit)
+    debtor.get("/pieces/1/fichier")
+    of_office = f"/etude/depots/{deposit.id}/recus/{journal.head().log}/{deposit.filed_sequence}.json"
+    of_debtor = opened(make.first(deposit))
+    before = [clerk.get(of_office), debtor.get(of_debtor)]
+    assert [json.loads(got.data)["timestamp"] for got in before] == [None, None]
+    assert "provisoire" in debtor.get("/pieces/recus").text
+    assert anchors.keep_up(dated.gateways)
+
+    for visitor, address, former in ((clerk, of_office, before[0]), (debtor, of_debtor, before[1])):
+        got = visitor.get(address)
+        told, known = json.loads(got.data), json.loads(former.data)
+        assert told["timestamp"]
+        assert (told["header"], told["proof"]) == (known["header"], known["proof"])
+        assert "provisoire" not in got.headers["Content-Disposition"]
+        assert verdict(dated.gateways, got.data).findings == []
+    assert "datée par un tiers" in debtor.get("/pieces/recus").text
+    assert "datée par un tiers" in clerk.get(f"/etude/depots/{deposit.id}/recus").text
+
+
+def test_who_holds_a_provisional_receipt_has_it_completed_even_after_the_journal_forgot(dated, tsa):
+    deposit = two(dated)
+    made = attestations.of_deposit(dated.gateways, deposit, by=journal.OPERATOR)
+    provisional = next(iter(attached.receipts(made).values()))
+    anyone = dated.visitor()
+    assert "/audit/completer" not in give(anyone, "verifier", provisional).text
+    assert 'id="receipt-error"' in give(anyone, "completer", provisional, 422).text
+    assert anchors.keep_up(dated.gateways)
+    JournalPayload.update(salt=None, body=None).execute()
+    before = make.everything()
+
+    page = give(anyone, "verifier", provisional)
+    assert "Télécharger le reçu daté" in page.text
+    again = anyone.post("/audit/completer", 200, data={"receipt": provisional.decode()})
+    assert again.headers["Content-Disposition"].startswith("attachment; ")
+    given, known = receipt.parse(again.data), receipt.parse(provisional)
+    assert (given.header, given.salt, given.body) == (known.header, known.salt, known.body)
+    assert verdict(dated.gateways, again.data).findings == []
+    assert receipt.date(given, [tsa.root]).authority == "Horodatage"
+    assert "Télécharger le reçu daté" not in give(anyone, "verifier", again.data).text
+    assert give(anyone, "completer", provisional).data == again.data
+    assert make.everything() == before
+
+
+def test_a_provisional_attestation_is_completed_with_all_its_receipts(dated):
+    deposit = two(dated)
+    made = attestations.of_deposit(dated.gateways, deposit, by=journal.OPERATOR)
+    anyone = dated.visitor()
+    assert anchors.keep_up(dated.gateways)
+
+    assert "Télécharger les reçus datés" in give(anyone, "verifier", made).text
+    got = give(anyone, "completer", made)
+    with zipfile.ZipFile(io.BytesIO(got.data)) as archive:
+        assert set(archive.namelist()) == set(attached.receipts(made))
+        for name in archive.namelist():
+            assert receipt.parse(archive.read(name)).timestamp
+            assert verdict(dated.gateways, archive.read(name)).findings == []
+
+
+def test_what_is_not_authentic_is_never_completed(dated):
+    deposit = two(dated)
+    made = attestations.of_deposit(dated.gateways, deposit, by=journal.OPERATOR)
+    provisional = next(iter(attached.receipts(made).values()))
+    assert anchors.keep_up(dated.gateways)
+    anyone = dated.visitor()
+
+    for wrong in (
+        made + b" ", make.pdf(), b"", b"{}", provisional.replace(b"document.deposited", b"document.deposidet"),
+        provisional.replace(b"Exploitant", b"Exploitent"), provisional.replace(journal.head().log.encode(), b"0" * 32),
+    ):  # fmt: skip
+        assert 'id="receipt-error"' in give(anyone, "completer", wrong, 422).text
+    anyone.post("/audit/completer", 422)
+
+
+def test_asking_ahead_publishes_nothing_and_a_purged_record_is_told_in_words(site):
+    deposit = two(site)
+    clerk = site.member(make.member(site.gateways, deposit.office))
+    address = f"/etude/depots/{deposit.id}/recus/{journal.head().log}/{deposit.filed_sequence}.json"
+    clerk.ask("HEAD", address, 200)
+    assert clerk.get(address, headers={"Sec-Purpose": "prefetch"}).data == b""
+    assert JournalCheckpoint.select().count() == 0
+
+    JournalPayload.update(salt=None, body=None).execute()
+    assert "ne peut plus être établi" in clerk.get(address, 410).text
+    assert "effacé" in clerk.get(f"/etude/depots/{deposit.id}/recus").text
+
+
+def test_a_long_story_is_listed_page_by_page_and_lightly(site):
+    deposit = two(site)
+    clerk = site.member(make.member(site.gateways, deposit.office))
+    with models.write():
+        for _ in range(3 * receipts.PAGE):
+            journal.append(site.gateways, "document.consulted", author=journal.SYSTEM, deposit=deposit)
+    at = f"/etude/depots/{deposit.id}/recus"
+
+    pages = [clerk.get(f"{at}?page={number}") for number in (1, 2, 4)]
+    assert all(len(page.data) < 60_000 for page in pages)
+    assert [page.text.count("Télécharger<") for page in pages][:2] == [receipts.PAGE] * 2
+    assert "Aucun enregistrement" in clerk.get(f"{at}?page=99999999999").text
+    checkpoints.publish(site.gateways)
