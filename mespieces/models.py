@@ -185,6 +185,8 @@ class Deposit(Row):
     withdrawn_by = pw.ForeignKeyField(Member, null=True, on_delete="RESTRICT", backref="+")
     withdrawn_because = pw.TextField(null=True)
     ended_at = instant(null=True)
+    purge_told_at = instant(null=True)
+    dossier_at = instant(null=True)
     purged_at = instant(null=True)
     forgotten_at = instant(null=True)
     erased_at = instant(null=True)

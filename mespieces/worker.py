@@ -22,6 +22,7 @@ from mespieces.domain import (
     journal,
     notices,
     office_exports,
+    offers,
     outbox,
     purges,
     retention,
@@ -157,6 +158,7 @@ class Worker:
         retention.sweep(self._runtime.gateways)
         retention.forget(self._runtime.gateways)
         drafts.drop_old(self._runtime.gateways)
+        offers.tell(self._runtime.gateways)
         purges.run(self._runtime.gateways)
         retention.erase(self._runtime.gateways)
         retention.sweep_orphans(self._runtime.gateways)

@@ -15,6 +15,8 @@ from mespieces.gateways import Gateways
 from mespieces.models import Access, Consultation, Deposit, Document, Member, Office, Recipient, Signification
 
 PAGE = 25  # deposits a page of the list
+FORGOTTEN_SOON = "forgotten"
+"""The search for deposits that the journal forgets soon, their office told."""
 LONGEST_MOTIVE = 400  # characters
 
 
@@ -353,6 +355,8 @@ def _in_state(wanted: str, now: datetime) -> pw.Expression | None:
         State.ENDED: ((Deposit.expires_at <= now) | Deposit.ended_at.is_null(False)) & Deposit.withdrawn_at.is_null(),
         State.WITHDRAWN: Deposit.withdrawn_at.is_null(False),
     }
+    if wanted == FORGOTTEN_SOON:
+        return Deposit.purge_told_at.is_null(False) & Deposit.purged_at.is_null()
     return conditions[State(wanted)] if wanted in conditions else None
 
 

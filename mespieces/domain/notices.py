@@ -7,7 +7,7 @@ log, size and root, so that the head leaves the building.
 from collections.abc import Callable
 from email.message import EmailMessage
 
-from mespieces.domain import checkpoints, codes, french, heads, member_notices, one_time_codes, outbox
+from mespieces.domain import checkpoints, codes, french, heads, member_notices, offers, one_time_codes, outbox
 from mespieces.gateways import Gateways, mail
 from mespieces.models import Access, Deposit, Message, Recipient
 
@@ -180,6 +180,7 @@ _WRITERS: dict[str, Callable[[Gateways, Message], Text | heads.Enclosing | None]
     "checkpoint": heads.write,
     "code": _code,
     "corruption": _corruption,
+    "dossier_offer": offers.write,
     "failures": _failures,
     "first_consultation": _first_consultation,
     "replaced": _replaced,

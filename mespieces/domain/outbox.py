@@ -22,7 +22,7 @@ from mespieces.models import Document, Member, Message, Office, Recipient, SignI
 log = logging.getLogger(__name__)
 
 KINDS = frozenset({
-    "code", "corruption", "failures", "first_consultation", "replaced", "undelivered", "way_changed", "withdrawn",
+    "code", "corruption", "dossier_offer", "failures", "first_consultation", "replaced", "undelivered", "way_changed", "withdrawn",
     "checkpoint", "invitation", "password_changed", "recovery_used", "totp_changed",
 })  # fmt: skip
 """Every kind of mail; `notices.py` writes each."""

@@ -25,6 +25,10 @@ MARGIN = timedelta(days=1)
 """Waited beyond each delay, so that a clock set back a little makes no purge too early."""
 
 
+TOLD = timedelta(days=14)
+"""The least an office has, once told, to keep the proof of a deposit before the journal forgets it."""
+
+
 class Range(NamedTuple):
     """Records from `first` to `last`, both included, whose payloads of one group go; `filed` starts their delay."""
 
@@ -62,16 +66,25 @@ def due_at(gateways: Gateways, deposit: Deposit) -> datetime | None:
     return max(after, deposit.filed_at + relativedelta(months=purge.MONTHS["proof"])) + MARGIN
 
 
+def forgets_at(gateways: Gateways, deposit: Deposit) -> datetime | None:
+    """Return when the records of a deposit whose office was told are purged, None while it was not, or once they are."""
+    due = due_at(gateways, deposit)
+    if due is None or deposit.purge_told_at is None or deposit.purged_at:
+        return None
+    return max(due, deposit.purge_told_at + TOLD)
+
+
 def over(gateways: Gateways, now: datetime) -> list[Deposit]:
-    """Return the deposits whose records must be purged now: nothing of them is left in the vault."""
+    """Return the deposits whose records must be purged now: nothing is left in the vault, and their office was told in time."""
     kept = Document.select(Document.deposit).where(Document.deleted_at.is_null())
     query = Deposit.select().where(
         Deposit.filed_at < now - relativedelta(months=purge.MONTHS["proof"]),
         Deposit.purged_at.is_null(),
         Deposit.ended_at.is_null(False),
+        Deposit.purge_told_at <= now - TOLD,
         Deposit.id.not_in(kept),
     )
-    return [deposit for deposit in query if (due := due_at(gateways, deposit)) and due <= now]
+    return [deposit for deposit in query if (due := forgets_at(gateways, deposit)) and due <= now]
 
 
 def _of_deposit(gateways: Gateways, deposit: Deposit) -> int:

@@ -6,7 +6,7 @@ import make
 import pytest
 from dateutil.relativedelta import relativedelta
 
-from mespieces.domain import clockwork, codes, deposits, identification, journal, purges, retention, withdrawals
+from mespieces.domain import clockwork, codes, deposits, identification, journal, offers, purges, retention, withdrawals
 from mespieces.models import Access, CodeKey, Deposit, Document, Message, SignIn
 
 
@@ -82,6 +82,8 @@ def test_it_is_done_once_and_waits_while_a_jump_of_the_clock_is_not_confirmed(ga
 
 def forgotten(gateways, deposit, end):
     """Let six months pass after the end, and the worker do what it does."""
+    move(gateways, end + relativedelta(months=7) - purges.TOLD)
+    offers.tell(gateways)
     move(gateways, end + relativedelta(months=7))
     assert retention.forget(gateways) == 1
     purges.run(gateways)

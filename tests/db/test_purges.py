@@ -29,10 +29,16 @@ def left(deposit=None, group="proof"):
     ]
 
 
+def tell(gateways):
+    """Let the office have been told in good time."""
+    Deposit.update(purge_told_at=gateways.clock.now()).where(Deposit.ended_at.is_null(False)).execute()
+
+
 def forget(gateways, deposit):
     """Let a deposit end, then its journal forget it."""
     move(gateways, deposit.expires_at)
     retention.expire(gateways)
+    tell(gateways)
     move(gateways, purges.due_at(gateways, Deposit.get_by_id(deposit.id)))
     purges.run(gateways)
 
@@ -56,6 +62,7 @@ def ended(gateways):
     make.issued(gateways, make.first(deposit))
     move(gateways, deposit.expires_at + timedelta(hours=1))
     retention.expire(gateways)
+    tell(gateways)
     return Deposit.get_by_id(deposit.id)
 
 

@@ -23,6 +23,7 @@ from mespieces.domain import (
     clockwork,
     consultations,
     journal,
+    offers,
     purges,
     receipts,
     retention,
@@ -127,9 +128,11 @@ def test_what_a_third_party_dated_is_certain_and_openssl_agrees(dated, tsa, tmp_
 def test_a_receipt_verifies_after_the_deposit_ended_and_the_journal_was_purged(gateways):
     deposit = filed(gateways)
     made = attestations.of_deposit(gateways, deposit, by=journal.OPERATOR)
-    gateways.clock.advance(deposit.expires_at + relativedelta(months=7) - gateways.clock.now())
-    clockwork.confirm(gateways.clock.now())
-    retention.expire(gateways)
+    for months in (0, 3, 7):
+        gateways.clock.advance(deposit.expires_at + relativedelta(months=months) - gateways.clock.now())
+        clockwork.confirm(gateways.clock.now())
+        retention.expire(gateways)
+        offers.tell(gateways)
     assert purges.run(gateways)
     assert JournalPayload.select().where(JournalPayload.deposit == deposit.id, JournalPayload.group == "proof").count()
 

@@ -17,7 +17,17 @@ from conftest import hang_up
 
 from mespieces import config, migrations, models, runtime
 from mespieces.cli import check
-from mespieces.domain import checkpoints, clockwork, consultations, continuity, exports, journal, purges, retention
+from mespieces.domain import (
+    checkpoints,
+    clockwork,
+    consultations,
+    continuity,
+    exports,
+    journal,
+    offers,
+    purges,
+    retention,
+)
 from mespieces.gateways import keys
 from mespieces.gateways.clock import ManualClock
 from mespieces.models import Deposit
@@ -97,6 +107,8 @@ def test_the_service_files_serves_ends_purges_and_exports_without_owning_anythin
     continuity.keep(gateways, checkpoints.publish(gateways))
     move(gateways, deposit.expires_at + timedelta(hours=1))
     assert retention.expire(gateways)
+    move(gateways, purges.due_at(gateways, Deposit.get_by_id(deposit.id)) - purges.TOLD)
+    assert offers.tell(gateways)
     move(gateways, purges.due_at(gateways, Deposit.get_by_id(deposit.id)))
     retention.sweep(gateways)
     retention.forget(gateways)
