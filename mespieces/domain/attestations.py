@@ -54,11 +54,11 @@ def of_deposit(gateways: Gateways, deposit: Deposit, *, by: journal.Author) -> b
     """
 
     def facts(now: datetime) -> attested.Attested:
-        return attested.deposit_facts(_filed(deposit), by=by, now=now)
+        return attested.deposit_facts(filed(deposit), by=by, now=now)
 
-    made = _compose(gateways, "deposit_attestation", facts)
+    made = compose(gateways, "deposit_attestation", facts)
     with models.write():
-        _journal(gateways, "deposit", made, by=by, deposit=deposit)
+        record(gateways, "deposit", fingerprint(made), by=by, deposit=deposit)
     return made
 
 
@@ -69,12 +69,12 @@ def of_deletion(gateways: Gateways, deposit: Deposit, *, by: journal.Author) -> 
     """
 
     def facts(now: datetime) -> attested.Attested:
-        return deletions.facts(_filed(deposit), by=by, now=now)
+        return deletions.facts(filed(deposit), by=by, now=now)
 
-    deletions.check(_filed(deposit), gateways.clock.now())  # a refusal composes, publishes and journals nothing
-    made = _compose(gateways, "deletion_attestation", facts)
+    deletions.check(filed(deposit), gateways.clock.now())  # a refusal composes, publishes and journals nothing
+    made = compose(gateways, "deletion_attestation", facts)
     with models.write():
-        _journal(gateways, "deletion", made, by=by, deposit=deposit)
+        record(gateways, "deletion", fingerprint(made), by=by, deposit=deposit)
     return made
 
 
@@ -86,11 +86,11 @@ def of_statement(gateways: Gateways, deposit: Deposit, day: date, *, by: journal
     """
 
     def facts(now: datetime) -> attested.Attested:
-        return statements.facts(_filed(deposit), day, by=by, now=now)
+        return statements.facts(filed(deposit), day, by=by, now=now)
 
-    made = _compose(gateways, "statement_attestation", facts)
+    made = compose(gateways, "statement_attestation", facts)
     with models.write():
-        _journal(gateways, "statement", made, by=by, deposit=deposit, until=day)
+        record(gateways, "statement", fingerprint(made), by=by, deposit=deposit, until=day)
     return made
 
 
@@ -98,7 +98,7 @@ def of_consultations(gateways: Gateways, recipient: Recipient, *, by: journal.Au
     """Return, for the office, the attestation of what one of its recipients consulted. Raises as `of_deposit`."""
     made = _consultations(gateways, recipient, by=by)
     with models.write():
-        _journal(gateways, "consultation", made, by=by, recipient=recipient)
+        record(gateways, "consultation", fingerprint(made), by=by, recipient=recipient)
     return made
 
 
@@ -125,20 +125,20 @@ def of_own_consultations(gateways: Gateways, session: Session, trace: journal.Tr
         now = gateways.clock.now()
         deposits.check(Deposit.get_by_id(recipient.deposit_id), now)
         throttle.fail(name, now, throttle.HOUR)
-        _journal(gateways, "consultation", made, by=by, recipient=recipient)  # (4)
+        record(gateways, "consultation", fingerprint(made), by=by, recipient=recipient)  # (4)
     return made
 
 
 def _consultations(gateways: Gateways, recipient: Recipient, *, by: journal.Author) -> bytes:
     def facts(now: datetime) -> attested.Attested:
         current = Recipient.get_by_id(recipient.id)
-        _filed(current.deposit)
+        filed(current.deposit)
         return attested.consultation_facts(current, by=by, now=now)
 
-    return _compose(gateways, "consultation_attestation", facts)
+    return compose(gateways, "consultation_attestation", facts)
 
 
-def _filed(deposit: Deposit) -> Deposit:
+def filed(deposit: Deposit) -> Deposit:
     """Return the deposit as it stands now. Raises `NothingFiled`."""
     found = Deposit.get_by_id(deposit.id)
     if not found.filed_at:
@@ -146,8 +146,10 @@ def _filed(deposit: Deposit) -> Deposit:
     return found
 
 
-def _compose(gateways: Gateways, template: str, read: Callable[[datetime], attested.Attested]) -> bytes:
-    """Read the facts and their receipts from one unchanging state, then typeset them outside any transaction.
+def compose(gateways: Gateways, template: str, read: Callable[[datetime], attested.Attested]) -> bytes:
+    """Return an attestation that is in no journal yet: `record` it before it is handed over.
+
+    Read the facts and their receipts from one unchanging state, then typeset them outside any transaction.
 
     A checkpoint is published first, so that every record cited stands under one.
     """
@@ -176,21 +178,27 @@ def _certainty(cited: Sequence[tuple[str, int]], carried: Sequence[receipts.Rece
     }
 
 
-def _journal(
+def record(
     gateways: Gateways,
     kind: str,
-    made: bytes,
+    fingerprint: str,
     *,
     by: journal.Author,
     deposit: Deposit | None = None,
     recipient: Recipient | None = None,
     until: date | None = None,
 ) -> None:
-    detail = {"kind": kind, "fingerprint": hashlib.sha256(made).hexdigest()}
+    """Journal what is about to be handed over by its SHA-256, inside the caller's transaction."""
+    detail = {"kind": kind, "fingerprint": fingerprint}
     if until is not None:
         detail["until"] = until.isoformat()
     sequence = journal.append(
         gateways, "attestation.issued", author=by, deposit=deposit, recipient=recipient, detail=detail
     )
-    row = {"fingerprint": detail["fingerprint"], "log": journal.head().log, "sequence": sequence}
+    row = {"fingerprint": fingerprint, "log": journal.head().log, "sequence": sequence}
     JournalAttestation.insert(row).on_conflict_ignore().execute()
+
+
+def fingerprint(made: bytes) -> str:
+    """Return the SHA-256 of what is handed over."""
+    return hashlib.sha256(made).hexdigest()

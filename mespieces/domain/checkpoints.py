@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from mespieces import models
@@ -248,10 +249,21 @@ def _checkpoint_wrong(signed: bytes, chain: Chain, key: list[note.Verifier]) -> 
     return [] if published.root == chain.root() else [f"{chain.size - 1} CHECKPOINT_MISMATCH"]
 
 
-def subtree(log: str) -> merkle.Subtree:
-    """Return how hashes of complete subtrees of `log` are found: kept from 256 leaves on, computed below."""
+def subtree(log: str, *, neighbours: bool = False) -> merkle.Subtree:
+    """Return how hashes of complete subtrees of `log` are found: kept from 256 leaves on, computed below.
 
-    def leaves(start: int, end: int) -> list[bytes]:
+    With `neighbours`, leaves are read and remembered 256 at a time: for many proofs, within one `journal.snapshot()`.
+    """
+
+    @lru_cache(64)
+    def block(number: int) -> list[bytes]:
+        return read(number << KEPT_LEVEL, (number + 1) << KEPT_LEVEL)
+
+    def within(start: int, end: int) -> list[bytes]:
+        first = start >> KEPT_LEVEL
+        return block(first)[start - (first << KEPT_LEVEL) : end - (first << KEPT_LEVEL)]
+
+    def read(start: int, end: int) -> list[bytes]:
         query = JournalRecord.select(JournalRecord.hash).where(
             JournalRecord.log == log, JournalRecord.sequence >= start, JournalRecord.sequence < end
         )
@@ -261,7 +273,7 @@ def subtree(log: str) -> merkle.Subtree:
         row = JournalSubtree.get_or_none(log=log, level=level, index=index)
         return bytes(row.hash) if row else None
 
-    return merkle.stored(leaves, kept, KEPT_LEVEL)
+    return merkle.stored(within if neighbours else read, kept, KEPT_LEVEL)
 
 
 def _keep_subtrees(log: str, size: int) -> None:

@@ -49,6 +49,11 @@ def check(deposit: Deposit, now: datetime) -> None:
         raise DeletionUnderWay(reference=deposit.office_reference, deleted=deleted, total=len(listed))
 
 
+def done(deposit: Deposit) -> bool:
+    """Tell whether every document of a filed deposit was deleted."""
+    return bool(deposit.ended_at) and all(document.deleted_at for document in documents.listed(deposit))
+
+
 def facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> attested.Attested:
     """Return what `deletion_attestation.typ` shows. The records of the end and of each deletion are cited.
 

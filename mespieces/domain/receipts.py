@@ -177,7 +177,7 @@ class _Press:
     """Makes receipts one after another, and remembers what neighbours share."""
 
     def __init__(self) -> None:
-        self._tree = cache(lambda log: lru_cache(_KEPT)(checkpoints.subtree(log)))
+        self._tree = cache(lambda log: lru_cache(_KEPT)(checkpoints.subtree(log, neighbours=True)))
         self._carriers: dict[str, _Carrier | None] = {}
 
     def make(self, held: _Held) -> Receipt | None:

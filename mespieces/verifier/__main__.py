@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE",
-        help="reçu, ou attestation PDF qui en porte (plusieurs fois), avec ou sans export",
+        help="reçu, attestation PDF qui en porte, ou dossier de ceux-ci (plusieurs fois), avec ou sans export",
     )
     parser.add_argument("--max-anchor-lag", type=float, metavar="SECONDS", help="retard permis de l’horodatage")
     parser.add_argument("--json", action="store_true", help="écrit le résultat en JSON")

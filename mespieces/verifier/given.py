@@ -25,13 +25,13 @@ class Given(NamedTuple):
 
 
 def examine(paths: Sequence[Path], trust: audit.Trust) -> list[Given]:
-    """Verify every receipt of these files. Raises `Fault` for a file that holds none, `OSError`.
+    """Verify every receipt of these files, and of the files of these folders. Raises `Fault` for a file that holds none, `OSError`.
 
     Two receipts under checkpoints of one size and two roots are of two histories: the later is then at fault.
     """
     found: list[Given] = []
     roots: dict[tuple[str, int], bytes] = {}
-    for path in paths:
+    for path in (one for given_path in paths for one in _files(given_path)):
         for name, data in _held(path):
             given = _verified(name, receipt.parse(data), trust)
             seen = given.verdict.checkpoint
@@ -39,6 +39,17 @@ def examine(paths: Sequence[Path], trust: audit.Trust) -> list[Given]:
                 given = _void(given, Code.CHECKPOINT_MISMATCH)
             found.append(given)
     return found
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Give the file, or the receipts and PDFs of a folder. Raises `NothingCarried` for a folder without any."""
+    if not path.is_dir():
+        yield path
+        return
+    found = sorted(one for one in path.iterdir() if one.suffix.lower() in {".json", ".pdf"})
+    if not found:
+        raise NothingCarried(f"aucun reçu dans le dossier {path.name}")
+    yield from found
 
 
 def _held(path: Path) -> Iterator[tuple[str, bytes]]:

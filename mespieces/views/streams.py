@@ -134,10 +134,16 @@ def receipt(made: receipts.Receipt, log: str, sequence: int) -> Response:
 def kept(made: bytes, media_type: str, filename: str) -> Response:
     """Return the response that gives bytes to keep, with their digest (RFC 9530)."""
     response = Response(made, mimetype=media_type)
-    digest = base64.b64encode(hashlib.sha256(made).digest()).decode()
-    response.headers["Repr-Digest"] = f"sha-256=:{digest}:"
-    response.headers["Content-Disposition"] = named(filename)
+    response.headers.update(keeping(hashlib.sha256(made).digest(), filename))
     return response
+
+
+def keeping(digest: bytes, filename: str) -> dict[str, str]:
+    """Return the headers of what is given to keep: its SHA-256 (RFC 9530) and its name."""
+    return {
+        "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
+        "Content-Disposition": named(filename),
+    }
 
 
 def named(filename: str, *, inline: bool = False) -> str:

@@ -412,3 +412,19 @@ def test_a_long_reading_shows_how_far_it_is_on_a_terminal_only(journal, tmp_path
         os.close(terminal)
     assert drawn.startswith("\r[")
     assert drawn.endswith("\r\033[K")
+
+
+def test_a_folder_of_receipts_is_verified_whole_and_an_empty_one_proves_nothing(run, journal, tmp_path):
+    folder = tmp_path / "recus"
+    folder.mkdir()
+    (folder / "LISEZ-MOI.txt").write_text("rien à vérifier")
+    assert run("--receipt", folder, "--vkey", journal.vkey)[0] == UNCHECKED
+
+    for number in (1, 3):
+        (folder / f"recu-{number}.json").write_bytes(receipt.write(journal.receipt(number)))
+    status, told = run("--receipt", folder, "--vkey", journal.vkey)
+    assert (status, told.count("Reçu recu-")) == (INTACT, 2)
+
+    changed = folder / "recu-3.json"
+    changed.write_bytes(changed.read_bytes().replace(b'"body":"{', b'"body":"{ '))
+    assert run("--receipt", folder, "--vkey", journal.vkey)[0] == TAMPERED

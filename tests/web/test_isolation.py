@@ -157,6 +157,7 @@ EXPECTED = {
     "GET /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/attestation.pdf": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/releve.pdf": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/recus": _office(200),
+    "GET /etude/depots/<uuid:deposit_id>/dossier.zip": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/recus/<log>/<int:sequence>.json": _office(200),
     "GET /etude/depots/<uuid:deposit_id>/suppression.pdf": _office(409),  # nothing is deleted yet
     # Offices: a draft. What takes away comes last, so that filing what is left is refused.
@@ -178,7 +179,7 @@ EXPECTED = {
 
 OF_FILED = (
     "deposit_id>", "recipient_id>", "/feuillet", "/feuillets", "_id>/application", "/signification", "/code", "_id>/canal", "/correction",
-    "/attestation.pdf", "/suppression.pdf", "/releve.pdf", "/recus", "/<int:sequence>.json", "deposit_id>/retirer", "deposit_id>/remplacer",
+    "/attestation.pdf", "/suppression.pdf", "/releve.pdf", "/recus", "/dossier.zip", "/<int:sequence>.json", "deposit_id>/retirer", "deposit_id>/remplacer",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from flask import Response, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import accesses, attestations, codes, receipts, statements
+from mespieces.domain import accesses, attestations, codes, dossiers, receipts, statements
 from mespieces.errors import Invalid
 from mespieces.models import Deposit
 from mespieces.views import current, paging, streams
@@ -55,6 +55,19 @@ def attest_consultations(deposit_id: UUID, recipient_id: UUID) -> BaseResponse:
         return Response(mimetype="application/pdf")
     made = attestations.of_consultations(current.gateways(), recipient, by=current.author())
     return streams.attestation(made, f"Attestation de consultation {codes.show(accesses.of(recipient).reference)}.pdf")
+
+
+@door.bp.get("/depots/<uuid:deposit_id>/dossier.zip")
+def give_dossier(deposit_id: UUID) -> BaseResponse:
+    """One archive of a deposit's attestations and of all its receipts, journaled with its fingerprint."""
+    deposit = door.find(deposit_id)
+    if _ahead():
+        return Response(mimetype="application/zip")
+    made = dossiers.make(current.gateways(), deposit, by=current.author())
+    name = f"Dossier de preuve {_reference(deposit)}.zip"
+    handing = streams.Handing(made.spool.chunks(), lambda _sent: made.spool.close())
+    part = streams.Part(0, made.spool.size, made.spool.size, partial=False)
+    return streams.send(handing, part, "application/zip", streams.keeping(bytes.fromhex(made.fingerprint), name))
 
 
 @door.bp.get("/depots/<uuid:deposit_id>/recus")
