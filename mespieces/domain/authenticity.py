@@ -166,7 +166,8 @@ def _proven(gateways: Gateways, data: bytes) -> Proven:
         JournalRecord.log == header.log, JournalRecord.sequence == header.sequence, JournalRecord.hash == hashed
     )
     agrees = known.exists() and checkpoints.root(header.log, checkpoint.size) == checkpoint.root
-    what = facts["object"] if isinstance(facts["object"], dict) else {}
+    about = facts.get("object")
+    what = about if isinstance(about, dict) else {}
     return Proven(
         State.VALID if agrees else State.ABSENT,
         journal.read_entry(header.sequence, header.time, header.operation, read.body),

@@ -81,7 +81,6 @@ def over(gateways: Gateways, now: datetime) -> list[Deposit]:
         Deposit.filed_at < now - relativedelta(months=purge.MONTHS["proof"]),
         Deposit.purged_at.is_null(),
         Deposit.ended_at.is_null(False),
-        Deposit.purge_told_at <= now - TOLD,
         Deposit.id.not_in(kept),
     )
     return [deposit for deposit in query if (due := forgets_at(gateways, deposit)) and due <= now]

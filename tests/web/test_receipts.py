@@ -187,6 +187,27 @@ def test_what_is_not_authentic_is_never_completed(dated):
     anyone.post("/audit/completer", 422)
 
 
+def test_a_record_that_only_a_thief_of_the_key_signed_is_never_completed(dated):
+    two(dated)
+    assert anchors.keep_up(dated.gateways)
+    row, salt, body = journal.head(), bytes(32), b"{}"
+    committed = receipt.record.commit("proof", salt, body)
+    forged = receipt.record.build(
+        receipt.record.Header(
+            proof=committed, trace=committed, log=row.log, operation="deposit.filed", previous="0" * 64, sequence=0,
+            time="2026-11-24T10:00:00.000000Z",
+        )
+    )  # fmt: skip
+    signed = note.sign_checkpoint(
+        note.Checkpoint(row.origin, 1, receipt.record.record_hash(forged)), dated.gateways.journal_key
+    )
+    text = receipt.proof.write(receipt.proof.Proof(0, [], signed))
+    made = receipt.write(receipt.Receipt(forged, salt, body, text, None))
+
+    assert verdict(dated.gateways, made).findings == []
+    assert 'id="receipt-error"' in give(dated.visitor(), "completer", made, 422).text
+
+
 def test_asking_ahead_publishes_nothing_and_a_purged_record_is_told_in_words(site):
     deposit = two(site)
     clerk = site.member(make.member(site.gateways, deposit.office))
