@@ -113,6 +113,8 @@ def completed(gateways: Gateways, data: bytes) -> list[receipts.Receipt]:
     A receipt of a record that nobody has dated yet is left out. The holder learns nothing new of the record: what is given
     back is what they gave, under the first checkpoint that a third party dated. Raises as `examine`, and `NothingDated`.
     """
+    if not data:
+        raise NothingGiven
     if b"%PDF-" not in data[:1024]:
         given = [data]
     elif _issued(hashlib.sha256(data).hexdigest()):
