@@ -4,9 +4,10 @@ The tree is a pure function of the records (RFC 6962): appending never touches i
 are met, so that a root costs O(log n).
 """
 
+import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,8 @@ from mespieces.verifier.chain import Chain
 
 VERIFIED = "journal.verified"
 REMEMBERED = 100
+AT_ONCE = 1_000  # checkpoints read at once
+_NONE = (0, b"")
 KEPT_LEVEL = 8  # one row per 256 leaves, and about as many again above
 
 
@@ -113,6 +116,15 @@ def recent(limit: int, *, most: int | None = None) -> Sequence[JournalCheckpoint
     return list(query.order_by(JournalCheckpoint.size.desc()).limit(limit))
 
 
+def notes(log: str, reach: int = 2**53) -> Iterator[tuple[int, bytes]]:
+    """Yield the checkpoints kept of a journal up to the size `reach`, in order: (size, note), in constant memory."""
+    kept, after = JournalCheckpoint, 0
+    among = kept.select(kept.size, kept.note).where(kept.log == log, kept.size <= reach).order_by(kept.size)
+    while rows := list(among.where(kept.size > after).limit(AT_ONCE).tuples()):
+        yield from ((size, bytes(note)) for size, note in rows)
+        after = rows[-1][0]
+
+
 def verify(gateways: Gateways) -> Verification:
     """Read the whole journal again, record by record, and those it continues; keep the result and return it.
 
@@ -188,10 +200,8 @@ def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str
     `cited` is what the journal that continues it says of its end: what it says was lost is no fault of the tables.
     """
     chain, findings, tally = Chain(row.log, _announced(row.log)), [], activity.Tally(row.log)
-    kept = {
-        c.size: bytes(c.note)
-        for c in JournalCheckpoint.select().where(JournalCheckpoint.log == row.log).order_by("size")
-    }
+    published = notes(row.log)
+    size, signed = next(published, _NONE)
     key = [note.verifier(row.origin, gateways.journal_key)]
     for line in journal.lines(row.log, stop=row.size):
         before = chain.last
@@ -200,12 +210,14 @@ def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str
         findings += [f"{f.sequence} {f.code}" for f in found]
         if chain.last is not before and not _projects(line, chain):  # a header that cannot be read has been named
             findings.append(f"{line.sequence} PROJECTION_ALTERED")
-        if (signed := kept.pop(chain.size, None)) is not None:
+        if size == chain.size:
             findings += _checkpoint_wrong(signed, chain, key)
+            size, signed = next(published, _NONE)
     findings += [f"{f.sequence} {f.code}" for f in chain.finish()]
     ended, known = (cited.size, cited.known) if cited else (0, 0)
     whole = (chain.size, chain.head.hex()) == (row.size, row.head) and chain.size >= ended
-    if not whole or max(kept, default=0) > max(chain.size, known):
+    reach = max(itertools.chain((size,), (beyond for beyond, _ in published)))
+    if not whole or reach > max(chain.size, known):
         findings.append(f"{chain.size} TAIL_TRUNCATED")
     return findings + [f"{day} ACTIVITY_ALTERED" for day in tally.wrong()]
 

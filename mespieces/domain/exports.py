@@ -11,11 +11,10 @@ from mespieces import models
 from mespieces.domain import anchors, checkpoints, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
-from mespieces.models import JournalCheckpoint, JournalLog, JournalRecord, Office
+from mespieces.models import JournalLog, JournalRecord, Office
 from mespieces.verifier import export
 from mespieces.verifier.chain import WITHHELD, Payload
 
-BATCH = 1_000  # checkpoints read at once
 STEP = 5_000  # records between two words on how far it is
 
 Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
@@ -26,6 +25,14 @@ class FolderNotEmpty(Refused):
     """An export never mixes with something else."""
 
     message = "Le dossier {folder} n’est pas vide : choisissez un dossier nouveau."
+
+
+class PurgedMeanwhile(Refused):
+    """The journal forgot something while it was being written: what is gone would look taken away."""
+
+    message = (
+        "Le journal a effacé des noms pendant l’export, qui n’est pas complet : recommencez dans un dossier nouveau."
+    )
 
 
 class Begun(NamedTuple):
@@ -61,7 +68,7 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author, told: Callabl
     """Export the whole journal into `folder` and return how many records it holds; `told` hears of each batch.
 
     `journal.exported` is appended first, then a checkpoint of exactly that size is signed, so that a cut is seen.
-    Raises `FolderNotEmpty`.
+    Raises `FolderNotEmpty`, `PurgedMeanwhile`.
     """
     if folder.exists() and any(folder.iterdir()):
         raise FolderNotEmpty(folder=folder)
@@ -71,11 +78,14 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author, told: Callabl
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with (folder / name).open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if name.endswith("journal.jsonl"):  # a full disk is told before the export is called whole
+                file.flush()
+                os.fsync(file.fileno())
 
     begun = begin(gateways, by=by)
     write_files(gateways, begun, create, shown=lambda _: True, told=told)
+    if not holds(begun):
+        raise PurgedMeanwhile
     return begun.size
 
 
@@ -94,7 +104,7 @@ def write_files(
         # A checkpoint beyond the end shows what was lost.
         reach = 2**53 if folder else max(size, begun.published)
         signed = {} if folder else {size: checkpoints.sign(gateways, row, size)}
-        for length, note in _notes(log, reach):
+        for length, note in checkpoints.notes(log.log, reach):
             # Over the one just signed, if that size was published already: they differ when the records were changed since.
             signed.pop(length, None)
             _put(create, f"{folder}checkpoints/{length}.note", note)
@@ -142,20 +152,6 @@ def _write_records(
 def _withheld(payload: tuple[bytes, bytes] | None) -> Payload:
     """Return what stands for a payload that the reader may not see: what was erased is erased for everybody."""
     return None if payload is None else WITHHELD
-
-
-def _notes(log: JournalLog, reach: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the checkpoints kept of a journal, up to `reach`."""
-    kept, after = JournalCheckpoint, -1
-    while rows := list(
-        kept.select(kept.size, kept.note)
-        .where(kept.log == log.log, kept.size > after, kept.size <= reach)
-        .order_by(kept.size)
-        .limit(BATCH)
-        .tuples()
-    ):
-        yield from ((size, bytes(note)) for size, note in rows)
-        after = rows[-1][0]
 
 
 def _put(create: Opener, name: str, data: bytes) -> None:

@@ -23,6 +23,7 @@ from mespieces.domain import (
     continuity,
     exports,
     journal,
+    offers,
     office_exports,
     purges,
     retention,
@@ -190,12 +191,20 @@ def test_an_export_verifies_while_others_write_during_its_preparation(gateways, 
     assert len(lines(data)) < journal.head().size
 
 
-def test_an_export_verifies_after_a_purge_and_what_is_erased_is_erased_for_all(gateways, office, auditor, tmp_path):
-    make.filed(gateways, office)
-    make.filed(gateways, make.office(gateways, "Voisine"), recipients=("Odile",))
+def come_to_purges(gateways):
+    """Let the deposits end, their offices be told, and the time to answer go by."""
     gateways.clock.advance(gateways.clock.now() + relativedelta(months=30) - gateways.clock.now())
     clockwork.confirm(gateways.clock.now())
     retention.expire(gateways, confirmed=True)
+    offers.tell(gateways)
+    gateways.clock.advance(purges.TOLD)
+    clockwork.confirm(gateways.clock.now())
+
+
+def test_an_export_verifies_after_a_purge_and_what_is_erased_is_erased_for_all(gateways, office, auditor, tmp_path):
+    make.filed(gateways, office)
+    make.filed(gateways, make.office(gateways, "Voisine"), recipients=("Odile",))
+    come_to_purges(gateways)
     assert purges.run(gateways)
 
     data = taken(gateways, auditor)
@@ -209,9 +218,7 @@ def test_an_export_verifies_after_a_purge_and_what_is_erased_is_erased_for_all(g
 
 def test_a_purge_in_the_middle_of_a_preparation_has_it_begun_again(gateways, office, auditor, tmp_path, monkeypatch):
     make.filed(gateways, office)
-    gateways.clock.advance(gateways.clock.now() + relativedelta(months=30) - gateways.clock.now())
-    clockwork.confirm(gateways.clock.now())
-    retention.expire(gateways, confirmed=True)
+    come_to_purges(gateways)
     row, real = asked(gateways, auditor), exports.write_files
 
     def purged_first(*arguments, **named):
@@ -226,6 +233,24 @@ def test_a_purge_in_the_middle_of_a_preparation_has_it_begun_again(gateways, off
     assert status == 0, said
     assert JournalExport.get().tries == 2
     assert [name for name in stored(gateways) if "export-" in name] == [f"{str(row.id)[:2]}/{row.id}/export-2"]
+
+
+def test_a_purge_in_the_middle_of_the_operators_export_is_told_and_the_export_is_not_called_whole(
+    gateways, office, tmp_path
+):
+    make.filed(gateways, office)
+    come_to_purges(gateways)
+    heard = []
+
+    def told(_):
+        if not heard:
+            heard.append(purges.run(gateways))
+
+    with pytest.raises(exports.PurgedMeanwhile):
+        exports.write(gateways, tmp_path / "export", by=journal.OPERATOR, told=told)
+
+    assert heard[0]
+    exports.write(gateways, tmp_path / "again", by=journal.OPERATOR, told=told)
 
 
 def stored(gateways):
