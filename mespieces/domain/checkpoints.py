@@ -206,8 +206,8 @@ def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str
     for line in journal.lines(row.log, stop=row.size):
         before = chain.last
         tally.feed(line.sequence, line.operation, line.time)
-        found = chain.feed(line.header, line.proof, line.trace)
-        findings += [f"{f.sequence} {f.code}" for f in found]
+        if found := chain.feed(line.header, line.proof, line.trace):
+            findings += [f"{f.sequence} {f.code}" for f in found]
         if chain.last is not before and not _projects(line, chain):  # a header that cannot be read has been named
             findings.append(f"{line.sequence} PROJECTION_ALTERED")
         if size == chain.size:

@@ -229,11 +229,10 @@ class Line(NamedTuple):
 def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 2_000) -> Iterator[Line]:
     """Yield the records `start` ≤ sequence < `stop` of `log` in order, in constant memory."""
     while rows := _execute(_READ, log, start, stop, batch).fetchall():
-        for row in rows:
-            sequence, previous, hashed, operation, time, header, *beside, deposit, office = row
-            proof, trace = _payload(*beside[:2]), _payload(*beside[2:])
-            whose = _read_id(deposit), _read_id(office)
-            yield Line(sequence, previous, hashed, operation, time, header, proof, trace, *whose)
+        for *told, salt, body, trace_salt, trace, deposit, office in rows:
+            proof = None if salt is None or body is None else (salt, body)
+            beside = None if trace_salt is None or trace is None else (trace_salt, trace)
+            yield Line._make((*told, proof, beside, _read_id(deposit), _read_id(office)))
         start = rows[-1][0] + 1
 
 
@@ -247,10 +246,6 @@ def _read_id(value: Any) -> UUID | None:
 def _write_id(value: UUID | None) -> Any:
     """Return an identifier as a table holds it."""
     return JournalPayload.deposit.db_value(value)
-
-
-def _payload(salt: bytes | None, body: bytes | None) -> tuple[bytes, bytes] | None:
-    return None if salt is None or body is None else (salt, body)
 
 
 @contextmanager
