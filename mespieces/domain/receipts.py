@@ -119,7 +119,9 @@ def about(deposit: Deposit, page: int) -> tuple[list[Provable], int]:
 def of_openings(openings: Sequence[opened.Opening]) -> list[Provable]:
     """Return the records of these consultations with what becomes of their receipts, newest first."""
     at = {(one.log, one.sequence) for one in openings}
-    query = _told(JournalRecord.sequence.in_([one.sequence for one in openings]))
+    # With the journals named, each record is looked up by its key.
+    logs, sequences = zip(*at, strict=True) if at else ((), ())
+    query = _told(JournalRecord.log.in_(sorted(set(logs))), JournalRecord.sequence.in_(sequences))
     rows = query.order_by(JournalRecord.time.desc(), JournalRecord.sequence.desc())
     return [one for one in _provable(rows) if (one.log, one.entry.sequence) in at]
 

@@ -24,6 +24,7 @@ from mespieces.domain import (
     consultations,
     journal,
     offers,
+    opened,
     purges,
     receipts,
     retention,
@@ -238,3 +239,23 @@ def test_the_program_verifies_the_attestation_offline(gateways, tmp_path):
     done = subprocess.run(program, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_a_recipients_records_are_looked_up_not_searched_for(gateways, caplog):
+    if not models.is_sqlite():
+        return  # the keys are the same
+    session = read(gateways, make.first(filed(gateways)), 1)
+    openings = opened.of(session.access.recipient)
+    with caplog.at_level(logging.DEBUG, "peewee"):
+        caplog.clear()
+        assert len(receipts.of_openings(openings)) == 1
+        asked = [record.msg for record in caplog.records]
+
+    assert receipts.of_openings([]) == []
+    plans = [
+        step[-1]
+        for sql, values in asked
+        for step in models.database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    ]
+    assert plans
+    assert [step for step in plans if step.startswith("SCAN")] == []
