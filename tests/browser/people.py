@@ -81,7 +81,8 @@ class Service:
         until = time.monotonic() + 15
         while True:
             for path in (self.folder / "mail").glob("*.eml"):
-                text = email.message_from_bytes(path.read_bytes(), policy=email.policy.default).get_content()
+                message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+                text = message.get_body().get_content()  # files may come beside it
                 if words in text:
                     return text
             assert time.monotonic() < until, words

@@ -354,7 +354,7 @@ def assert_grown(auditor: Person, before: dict[str, Any]) -> None:
     assert after["size"] >= before["size"] + 10  # identified, three opened and delivered, and more
     assert after["head"] != before["head"]
     page = auditor.open("/audit")
-    assert "".join(page.locator("code.head span").all_inner_texts()) == after["head"]
+    assert "".join(page.locator("#tete span").all_inner_texts()) == after["head"]
     expect(page.locator(".stats")).to_contain_text(str(after["size"]))
 
 

@@ -17,7 +17,8 @@ from mespieces.gateways.timestamps import Authority
 from mespieces.models import JournalCheckpoint, JournalTimestamp
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "journal.md").read_text("utf-8"), re.DOTALL)
+TEN_MINUTES = (ROOT / "docs" / "journal.md").read_text("utf-8").partition("## Verify in ten minutes")[2]
+COMMANDS = re.findall(r"```sh\n(.*?)```", TEN_MINUTES, re.DOTALL)
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def auditor(gateways, settings, tmp_path):
 
 
 def test_the_ten_minutes_of_the_page_conclude_on_an_intact_journal(auditor):
-    export, verify, chain, dates = COMMANDS
+    export, verify, chain, dates, signature = COMMANDS
     assert auditor(export)[0] == 0
 
     status, told = auditor(verify)
@@ -74,10 +75,12 @@ def test_the_ten_minutes_of_the_page_conclude_on_an_intact_journal(auditor):
     assert f"tête {head.head}" in told
     status, told = auditor(dates)
     assert (status, told.count("Verification: OK")) == (0, JournalTimestamp.select().count())
+    status, told = auditor(signature)
+    assert (status, "Signature Verified Successfully" in told) == (0, True), told
 
 
 def test_the_same_commands_denounce_a_journal_that_was_changed(auditor):
-    export, verify, chain, dates = COMMANDS
+    export, verify, chain, dates, signature = COMMANDS
     auditor(export)
     path = auditor.place / "export" / "journal.jsonl"
     path.write_bytes(path.read_bytes().replace(b"deposit.filed", b"deposit.fined", 1))
@@ -89,3 +92,6 @@ def test_the_same_commands_denounce_a_journal_that_was_changed(auditor):
     assert (status, "PREVIOUS_MISMATCH" in told, "BAD_TIMESTAMP" in told) == (1, True, True)
     assert auditor(chain)[0] != 0
     assert auditor(dates)[0] != 0
+    kept = auditor.place / "kept.note"
+    kept.write_bytes(kept.read_bytes().replace(b"\n", b"0\n", 1))
+    assert auditor(signature)[0] != 0

@@ -61,8 +61,8 @@ def test_a_member_enrols_their_application_at_the_first_sign_in_and_uses_it_afte
     clerk.post("/etude/connexion/code", 422, data={"code": pyotp.TOTP(key).at(clock.now())})
     clock.advance(timedelta(seconds=30))
     entered = clerk.post("/etude/connexion/code", data={"code": pyotp.TOTP(key).at(clock.now())}).location
-    assert entered == "/etude"
-    clerk.get("/etude/depots")
+    assert entered == "/etude/depots"  # where they were going
+    clerk.get(entered)
 
 
 def test_an_auditor_is_led_to_the_journal_and_reads_nothing_else(site, marchand):

@@ -11,8 +11,8 @@ import make
 import pyotp
 import pytest
 
-from mespieces.domain import codes
-from mespieces.models import Member, Session
+from mespieces.domain import codes, office_exports
+from mespieces.models import JournalExport, Member, Session
 from mespieces.views import current
 
 STATIC = "https://pieces.example.fr/static/"
@@ -38,6 +38,7 @@ def _filled(rule, deposit):
     path = path.replace("<uuid:recipient_id>", str(make.first(deposit).id))
     path = path.replace("<uuid:document_id>", str(deposit.documents.get().id))
     path = path.replace("<uuid:member_id>", str(Member.get(Member.office == deposit.office).id))
+    path = path.replace("<uuid:export_id>", str(JournalExport.get().id))
     path = path.replace("<uuid:session_id>", str(Session.get(Session.member.is_null(False)).id))
     return path, make.CASE | {
         "name": "Un autre", "title": "Autre", "reason": "Au guichet", "signified_on": "2026-11-20", "position": "1",
@@ -49,6 +50,7 @@ def _filled(rule, deposit):
 def test_no_form_is_taken_without_the_anti_forgery_field_of_its_own_session(site):
     marchand = make.member(site.gateways, role="administrateur")
     deposit = make.filed(site.gateways, marchand.office)
+    office_exports.ask(site.gateways, marchand, make.TRACE)
     other = site.visitor()
     other.get("/")
     rules = _post_rules(site.app)
