@@ -73,11 +73,7 @@ def verify(
     if response.status != 0:
         raise TokenRefused("l’autorité n’a pas accordé le jeton")
     try:
-        # Given no intermediate: the library would trust a self-signed one. Those inside the token suffice.
-        builder = VerifierBuilder(roots=list(roots))
-        if nonce is not None:
-            builder = builder.nonce(nonce)
-        builder.build().verify(response, hashlib.sha256(data).digest())
+        _check_chain(response, hashlib.sha256(data).digest(), roots, nonce)
         signer = _signer(response)
         _check_use(signer)
         _check_named(token, signer)
@@ -98,6 +94,26 @@ def verify(
     if policies and stated.policy not in policies:
         raise TokenRefused(f"la politique {stated.policy} n’est pas de celles qui sont acceptées")
     return stated
+
+
+def _check_chain(
+    response: TimeStampResponse, digest: bytes, roots: Sequence[x509.Certificate], nonce: int | None
+) -> None:
+    """Make sure that one of `roots` vouches for the response. Raises `VerificationError`.
+
+    Each is tried alone: of several of one name, as when an authority renews its root, the library follows any one.
+    """
+    failure = VerificationError("aucune racine n’est donnée")
+    for root in roots:
+        # Given no intermediate: the library would trust a self-signed one. Those inside the token suffice.
+        builder = VerifierBuilder(roots=[root])
+        try:
+            (builder if nonce is None else builder.nonce(nonce)).build().verify(response, digest)
+        except VerificationError as error:
+            failure = error
+        else:
+            return
+    raise failure
 
 
 def certificates(tokens: Iterable[bytes]) -> bytes:

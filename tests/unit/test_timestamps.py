@@ -101,6 +101,15 @@ def test_a_token_names_the_certificate_of_its_signature_by_its_hash(tmp_path, na
         timestamp.verify(NOTE, token.replace(held, other), [made.root])
 
 
+def test_of_several_roots_of_one_name_the_right_one_is_always_found(ask, tsa, tmp_path):
+    stamp, renewed = ask(), authorities.Authority(tmp_path).root
+    assert renewed.subject == tsa.root.subject
+    for roots in ([tsa.root, renewed], [renewed, tsa.root]) * 8:
+        assert timestamp.verify(NOTE, stamp.der, roots).serial == stamp.stated.serial
+    with pytest.raises(timestamp.TokenRefused):
+        timestamp.verify(NOTE, stamp.der, [renewed])
+
+
 def test_a_root_that_only_the_token_carries_is_not_trusted(ask, tsa, tmp_path):
     rogue = authorities.Authority(tmp_path)
     token = rogue.reply(rogue.query(NOTE))
