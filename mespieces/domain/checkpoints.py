@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
+from uuid import UUID
+
+import orjson
 
 from mespieces import models
 from mespieces.domain import activity, clockwork, journal
@@ -208,7 +211,8 @@ def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str
         tally.feed(line.sequence, line.operation, line.time)
         if found := chain.feed(line.header, line.proof, line.trace):
             findings += [f"{f.sequence} {f.code}" for f in found]
-        if chain.last is not before and not _projects(line, chain):  # a header that cannot be read has been named
+        # A header or a payload that cannot be read has been named.
+        if (chain.last is not before and not _projects(line, chain)) or (not found and not _belongs(line)):
             findings.append(f"{line.sequence} PROJECTION_ALTERED")
         if size == chain.size:
             findings += _checkpoint_wrong(signed, chain, key)
@@ -251,6 +255,22 @@ def _projects(line: journal.Line, chain: Chain) -> bool:
     return read is not None and line[:5] == (
         read.sequence, read.previous, chain.head.hex(), read.operation, read.time,
     )  # fmt: skip
+
+
+def _belongs(line: journal.Line) -> bool:
+    """Tell whether the deposit and the office a record is found by are those that its verified payload names.
+
+    They decide to whom it is shown, and what attestations say. Once the payload was purged nothing tells any more.
+    """
+    if line.proof is None:
+        return True
+    what = orjson.loads(line.proof[1])["object"]
+    return what.get("deposit") == _spelled(line.deposit) and what.get("office") == _spelled(line.office)
+
+
+@lru_cache(maxsize=1024)
+def _spelled(name: UUID | None) -> str | None:
+    return None if name is None else str(name)
 
 
 def _checkpoint_wrong(signed: bytes, chain: Chain, key: list[note.Verifier]) -> list[str]:

@@ -134,9 +134,10 @@ def append(
         head = _write(head, "clock.anomaly", now, {"proof": anomaly, "trace": {}}, None, None)
     owner = deposit or (document and document.deposit) or (recipient and recipient.deposit)
     clockwork.notice(instant, last)
-    what = _object(owner, document, recipient, consultation, member, office)
+    whose = _office_of(owner, member, office)
+    what = _object(owner, document, recipient, consultation, member, whose)
     bodies: _Bodies = {"proof": _proof(author, what, detail or {}), "trace": author.trace.body()}
-    head = _write(head, operation, now, bodies, owner.id if owner else None, _office_of(owner, member, office))
+    head = _write(head, operation, now, bodies, owner.id if owner else None, whose)
     _execute(_MOVE_HEAD, head.size, head.hash, head.time, head.log)
     return head.size - 1
 
@@ -344,12 +345,14 @@ def _object(
     recipient: Recipient | None,
     consultation: UUID | None,
     member: Member | None,
-    office: Office | None,
+    office: UUID | None,
 ) -> dict[str, Any]:
     what: dict[str, Any] = {}
-    for key, row in (("deposit", deposit), ("recipient", recipient), ("member", member), ("office", office)):
+    for key, row in (("deposit", deposit), ("recipient", recipient), ("member", member)):
         if row is not None:
             what[key] = str(row.id)
+    if office is not None:
+        what["office"] = str(office)  # whose record it is: the column beside it is compared with this
     if document is not None:
         what |= {"document": str(document.id), "number": document.number, "fingerprint": document.fingerprint}
     if consultation is not None:

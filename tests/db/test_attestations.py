@@ -107,7 +107,7 @@ def test_its_fingerprint_stands_in_the_journal(gateways, deposit, clerk):
     entry = journal.story(deposit)[0]
     assert entry.operation == "attestation.issued"
     assert entry.body["detail"] == {"kind": "deposit", "fingerprint": hashlib.sha256(made).hexdigest()}
-    assert entry.body["object"] == {"deposit": str(deposit.id)}
+    assert entry.body["object"] == {"deposit": str(deposit.id), "office": str(deposit.office_id)}
     assert entry.body["author"]["id"] == clerk.id
     assert checkpoints.verify(gateways).findings == ()
 
@@ -216,7 +216,9 @@ def test_a_recipient_learns_what_they_opened_in_all_their_sessions_and_what_they
         assert grouped(record.hash) in rest
     entry = journal.story(payet.deposit)[0]
     assert entry.body["detail"] == {"kind": "consultation", "fingerprint": hashlib.sha256(made).hexdigest()}
-    assert entry.body["object"] == {"deposit": str(payet.deposit_id), "recipient": str(payet.id)}
+    assert entry.body["object"] == {
+        "deposit": str(payet.deposit_id), "recipient": str(payet.id), "office": str(payet.deposit.office_id),
+    }  # fmt: skip
     assert entry.body["identified"] == {"way": "act+email", "set_by": "recipient"}
 
 

@@ -55,6 +55,7 @@ def test_a_recipient_reads_what_was_deposited_and_each_step_is_journaled(gateway
     assert consulted.body["object"] == {
         "deposit": str(deposit.id), "document": str(document.id), "number": 1, "fingerprint": document.fingerprint,
         "recipient": str(make.first(deposit).id), "consultation": str(consultation.id),
+        "office": str(deposit.office_id),
     }  # fmt: skip
     assert consulted.body["detail"] == {"mode": "file", "recomputed": document.fingerprint}
     assert consulted.body["identified"] == {"way": "act+email", "set_by": "recipient"}

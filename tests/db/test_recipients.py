@@ -99,7 +99,9 @@ def test_a_name_is_corrected_after_filing_with_its_motive_and_earlier_records_ke
     row, told = Recipient.get(), journal.story(deposit)[0]
     assert (row.kind, row.name, row.representative, row.address) == ("company", "Payet et fils", "A. Payet", "1 rue\nX")
     assert told.operation == "recipient.corrected"
-    assert told.body["object"] == {"deposit": str(deposit.id), "recipient": str(recipient.id)}
+    assert told.body["object"] == {
+        "deposit": str(deposit.id), "recipient": str(recipient.id), "office": str(deposit.office_id),
+    }  # fmt: skip
     assert told.body["detail"] == {
         "from": {"kind": "person", "name": "Alexandre Payet", "representative": "", "address": ""},
         "to": {"kind": "company", "name": "Payet et fils", "representative": "A. Payet", "address": "1 rue\nX"},

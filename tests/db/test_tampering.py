@@ -8,12 +8,14 @@ import re
 import secrets
 import shutil
 from dataclasses import dataclass
+from uuid import UUID
 
 import make
 import pytest
 
 from mespieces import models
 from mespieces.domain import checkpoints, continuity, exports, journal
+from mespieces.models import JournalPayload
 from mespieces.verifier import __main__ as program
 from mespieces.verifier import export, record
 
@@ -71,11 +73,22 @@ def write(log, rows):
             for group in record.GROUPS:
                 salt, body = getattr(row, group) or (None, None)
                 sql(
-                    "INSERT INTO journal_payload (log, sequence, payload_group, salt, body) VALUES (?, ?, ?, ?, ?)",
-                    *(log, sequence, group, salt, body),
+                    "INSERT INTO journal_payload (log, sequence, payload_group, salt, body, deposit, office) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    *(log, sequence, group, salt, body, *(whose(body) if group == "proof" else (None, None))),
                 )
             head = hashed
         sql("UPDATE journal_log SET size = ?, head = ?, time = ? WHERE log = ?", len(rows), head, time, log)
+
+
+def whose(body):
+    """Return the columns deposit and office that go with a body."""
+    try:
+        what = json.loads(body or b"{}").get("object", {})
+    except ValueError:
+        what = {}
+    named = [what.get(key) for key in ("deposit", "office")]
+    return [JournalPayload.deposit.db_value(UUID(one)) if one else None for one in named]
 
 
 def damaged(damage, log=None):

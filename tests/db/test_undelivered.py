@@ -89,7 +89,9 @@ def test_a_mail_refused_for_good_is_shown_journaled_and_told_to_the_office(gatew
     assert shown(recipient) == (make.NOW, "550 5.1.1 No such user")
     (incident,) = incidents(deposit)
     assert incident["detail"] == {"kind": "mail.refused", "mail": "code", "reason": "550 5.1.1 No such user"}
-    assert incident["object"] == {"deposit": str(deposit.id), "recipient": str(recipient.id)}
+    assert incident["object"] == {
+        "deposit": str(deposit.id), "recipient": str(recipient.id), "office": str(deposit.office_id),
+    }  # fmt: skip
     assert drain(gateways) == 1
     (told,) = server.wait_for(1)
     assert told["To"] == "etude@example.fr"

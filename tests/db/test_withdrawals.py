@@ -79,7 +79,7 @@ def test_a_withdrawal_has_its_motive_its_author_and_its_record(gateways, deposit
     told = journal.story(deposit)[0]
     assert (told.operation, told.body["author"]["name"]) == ("deposit.withdrawn", who.name)
     assert told.body["detail"] == {"draft": False, "motive": MOTIVE, "recipients": 1, "told": 0}
-    assert told.body["object"] == {"deposit": str(deposit.id)}
+    assert told.body["object"] == {"deposit": str(deposit.id), "office": str(deposit.office_id)}
     assert checkpoints.verify(gateways).findings == ()
 
 
