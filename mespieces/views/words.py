@@ -38,8 +38,8 @@ NOTICES = {
 }
 
 MODES = {
-    "page": "lue",
-    "text": "lue en texte",
+    "page": "affichée",
+    "text": "affichée en texte",
     "file": "téléchargée",
     "bundle": "téléchargée avec l’ensemble",
 }
