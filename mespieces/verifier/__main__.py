@@ -83,7 +83,13 @@ def _kept(path: Path, vkeys: Sequence[str]) -> note.Checkpoint:
     if copied:
         return copied
     keys = [note.parse_vkey(text) for text in vkeys]
-    return note.read_checkpoint(data, keys) if keys else note.parse_checkpoint(note.split(data)[0])
+    try:
+        return note.read_checkpoint(data, keys) if keys else note.parse_checkpoint(note.split(data)[0])
+    except (note.NoteRefused, note.CheckpointRefused) as error:
+        raise Fault(
+            f"« {path.name} » n’est pas un point de contrôle de ce journal. Donnez la note telle qu’elle a été jointe ou "
+            f"téléchargée, ou recopiez dans un fichier, en trois lignes, le journal, le nombre et la racine ({error})."
+        ) from error
 
 
 def _examined(options: argparse.Namespace, trust: audit.Trust) -> audit.Report:

@@ -168,6 +168,18 @@ def test_what_was_copied_from_a_paper_is_an_anchor(run, journal, tmp_path):
         assert run(place, "--since", kept)[0] == UNCHECKED
 
 
+def test_what_is_no_checkpoint_is_refused_in_words_that_say_what_to_give(run, tmp_path):
+    journal = maker.ordinary()
+    place, mail = maker.save(journal.files(), tmp_path / "export"), tmp_path / "courriel.txt"
+    mail.write_text("Bonjour,\n\nVotre code : 1234 5678\n\nMes Pièces\n", "utf-8")
+
+    for anchors in ((), ("--vkey", journal.vkey)):
+        status, said = run(place, "--since", mail, *anchors)
+        assert status == UNCHECKED
+        assert "« courriel.txt » n’est pas un point de contrôle" in said
+        assert "en trois lignes, le journal, le nombre et la racine" in said
+
+
 @pytest.mark.parametrize(
     "written",
     [
