@@ -294,7 +294,7 @@ _READ = (
 def _execute(statement: str, *values: object) -> Any:
     if not models.is_sqlite():
         statement = statement.replace("?", "%s")
-    return models.database.execute_sql(statement, values)
+    return models.database.obj.execute_sql(statement, values)
 
 
 def _lock_head() -> _Head:
@@ -315,8 +315,9 @@ def _write(  # the record exactly as the format's page says
     deposit: UUID | None,
     office: UUID | None,
 ) -> _Head:
-    bodies = {group: record.encode_body(group, body) for group, body in groups.items()}
-    salts = {group: secrets.token_bytes(32) for group in bodies}
+    bodies = {group: record.encode_body(group, body) if body else b"{}" for group, body in groups.items()}
+    drawn = secrets.token_bytes(64)
+    salts = {"proof": drawn[:32], "trace": drawn[32:]}
     committed = {group: record.commit(group, salts[group], body) for group, body in bodies.items()}
     header = record.build(
         record.Header(**committed, log=head.log, operation=operation, previous=head.hash, sequence=head.size, time=time)

@@ -44,6 +44,8 @@ class NotADate(Invalid):
 
 def storable(text: str) -> str:
     """Return `text` in Unicode form NFC, without what no database or journal takes (NUL, lone surrogates)."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return unicodedata.normalize("NFC", text.encode("utf-8", "ignore").decode().replace("\x00", ""))
 
 

@@ -97,14 +97,21 @@ def build(header: Header) -> bytes:
     """Return the bytes to store for `header`. Raises `HeaderNotCanonical`, also for an operation unknown to the format."""
     if header.operation not in OPERATIONS:
         raise HeaderNotCanonical(f"unknown operation: {header.operation}")
-    data = (
+    text = (
         f'{{"commitments":{{"proof":"{header.proof}","trace":"{header.trace}"}},"log":"{header.log}",'
         f'"operation":"{header.operation}","previous":"{header.previous}","sequence":{header.sequence},'
         f'"time":"{header.time}","version":1}}'
-    ).encode()
-    if parse(data) != header:
+    )
+    match = _HEADER.fullmatch(text)
+    if (
+        match is None
+        or match.groups() != (*header[:5], str(header.sequence), header.time)
+        or not _is_day(header.time[:10])
+    ):
         raise HeaderNotCanonical("a value of the header is not of its form")
-    return data
+    if header.sequence >= canonical.INTEGER_LIMIT:
+        raise HeaderNotCanonical("a value of the header is out of its range")
+    return text.encode()
 
 
 def parse(data: bytes) -> Header:
@@ -151,7 +158,7 @@ def commit(group: Group, salt: bytes, body: bytes) -> str:
 
 def format_time(instant: datetime) -> str:
     """Write an aware instant as headers do: UTC, microseconds, `Z`."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(time: str) -> datetime:
@@ -170,24 +177,24 @@ def validate_body(group: Group, body: Mapping[str, Any]) -> None:
     if group == "proof":
         _validate_proof(body)
     elif body:
-        _require(body, "trace", needed={"address": str, "agent": str})
+        _require(body, "trace", _TRACE)
         if len(body["agent"]) > 256:
             raise BodyRefused("trace.agent is longer than 256 characters")
 
 
 def _validate_proof(body: Mapping[str, Any]) -> None:
-    _require(body, "proof", needed={"author": dict, "object": dict, "detail": dict}, optional={"identified": dict})
+    _require(body, "proof", _PROOF)
     author = body["author"]
-    _require(author, "author", needed={"kind": str, "id": str, "name": str}, optional={"office": str})
+    _require(author, "author", _AUTHOR)
     _one_of(author["kind"], "author.kind", _KINDS)
-    _require(body["object"], "object", needed={}, optional=_OBJECT)
+    _require(body["object"], "object", _OBJECT)
     if "identified" in body:
         _validate_identified(body["identified"], author["kind"])
 
 
 def _validate_identified(identified: Mapping[str, Any], kind: str) -> None:
     """Check `identified`; who set the second step is required only where somebody could choose it (a recipient's `act+…`)."""
-    _require(identified, "identified", needed={"way": str}, optional={"set_by": str})
+    _require(identified, "identified", _IDENTIFIED)
     _one_of(identified["way"], "identified.way", _WAYS)
     if "set_by" in identified:
         _one_of(identified["set_by"], "identified.set_by", _SETTERS)
@@ -195,18 +202,27 @@ def _validate_identified(identified: Mapping[str, Any], kind: str) -> None:
         raise BodyRefused("identified.set_by is missing")
 
 
-def _require(
-    value: Mapping[str, Any], where: str, *, needed: Mapping[str, type], optional: Mapping[str, type] | None = None
-) -> None:
-    allowed = {**needed, **(optional or {})}
-    for key in needed.keys() - value.keys():
+class _Shape(NamedTuple):
+    """The keys an object must have, and the type of each that it may have."""
+
+    needed: frozenset[str]
+    allowed: Mapping[str, type]
+
+
+def _shape(needed: Mapping[str, type], optional: Mapping[str, type] | None = None) -> _Shape:
+    return _Shape(frozenset(needed), {**needed, **(optional or {})})
+
+
+def _require(value: Mapping[str, Any], where: str, shape: _Shape) -> None:
+    for key in shape.needed - value.keys():
         raise BodyRefused(f"{where}.{key} is missing")
     for key, member in value.items():
-        if key not in allowed:
+        kind = shape.allowed.get(key)
+        if kind is None:
             raise BodyRefused(f"{where}.{key} is unknown")
         # JSON tells true from 1, and so does the table.
-        if not isinstance(member, allowed[key]) or isinstance(member, bool):
-            raise BodyRefused(f"{where}.{key} must be of type {allowed[key].__name__}")
+        if not isinstance(member, kind) or isinstance(member, bool):
+            raise BodyRefused(f"{where}.{key} must be of type {kind.__name__}")
 
 
 def _one_of(value: str, where: str, allowed: frozenset[str]) -> None:
@@ -234,13 +250,20 @@ _PREFIXES = {group: f"mespieces/journal/v1/{group}\n".encode() for group in GROU
 _KINDS = frozenset({"member", "recipient", "operator", "system"})
 _WAYS = frozenset({"act", "act+app", "act+email", "act+office", "password+totp", "passkey"})
 _SETTERS = frozenset({"recipient", "office"})
-_OBJECT = {
-    "deposit": str,
-    "document": str,
-    "number": int,
-    "fingerprint": str,
-    "recipient": str,
-    "consultation": str,
-    "member": str,
-    "office": str,
-}
+_TRACE = _shape({"address": str, "agent": str})
+_PROOF = _shape({"author": dict, "object": dict, "detail": dict}, {"identified": dict})
+_AUTHOR = _shape({"kind": str, "id": str, "name": str}, {"office": str})
+_IDENTIFIED = _shape({"way": str}, {"set_by": str})
+_OBJECT = _shape(
+    {},
+    {
+        "deposit": str,
+        "document": str,
+        "number": int,
+        "fingerprint": str,
+        "recipient": str,
+        "consultation": str,
+        "member": str,
+        "office": str,
+    },
+)
