@@ -4,7 +4,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,12 +52,22 @@ def hang_up(database: Any) -> None:
 # A database
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+DATABASES = ["sqlite", "postgresql"]
+
+
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Give an empty, prepared database of its own to a test, which runs on SQLite and on PostgreSQL."""
+    with fresh_database(request, tmp_path) as url:
+        yield url
+
+
+@contextmanager
+def fresh_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Give an empty, prepared database of the kind that the fixture's parameter names."""
     if request.param == "sqlite":
-        shutil.copyfile(request.getfixturevalue("prepared_sqlite"), tmp_path / "test.db")
-        yield f"sqlite:///{tmp_path / 'test.db'}"
+        shutil.copyfile(request.getfixturevalue("prepared_sqlite"), folder / "test.db")
+        yield f"sqlite:///{folder / 'test.db'}"
         return
     prepared = request.getfixturevalue("prepared_postgresql")
     url = servers.create_database(prepared.rpartition("/")[0], like=prepared)
@@ -88,16 +98,21 @@ def prepared_postgresql() -> str:
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Give the settings of a product of its own: empty prepared database, storage and mail in memory, fresh keys."""
+    return settings_of(database_url, tmp_path)
+
+
+def settings_of(database_url: str, folder: Path) -> Settings:
+    """Return the settings of a product in a folder and on a database of its own, with fresh keys."""
     settings = config.read(
         {
-            "MESPIECES_DATA": str(tmp_path),
+            "MESPIECES_DATA": str(folder),
             "MESPIECES_DATABASE_URL": database_url,
             "MESPIECES_STORAGE_URL": "memory:",
             "MESPIECES_MAIL_URL": "memory:",
             "MESPIECES_PUBLIC_URL": "https://pieces.example.fr",
         }
     )
-    (tmp_path / "keys").mkdir()
+    (folder / "keys").mkdir()
     for path in (settings.master_key_file, settings.secret_key_file, settings.journal_key_file):
         keys.create(path)
     return settings
@@ -106,6 +121,13 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 def gateways(settings: Settings) -> Iterator[Gateways]:
     """Open the product on a bound database, its journal open, its clock stopped at `make.NOW`."""
+    with product(settings) as opened:
+        yield opened
+
+
+@contextmanager
+def product(settings: Settings) -> Iterator[Gateways]:
+    """Open the product on a bound database, its journal open, its clock stopped at `make.NOW`, until the end."""
     opened = runtime.open_runtime(settings, clock=ManualClock(NOW), check_tables=False)
     opened.database.connect()
     try:

@@ -242,18 +242,23 @@ def open_site(settings: Settings, gateways: Gateways) -> Callable[..., Site]:
 
     def opened(*, with_gateways: dict[str, Any] | None = None, **changed: Any) -> Site:
         known = dataclasses.replace(settings, **changed)
-        seen = dataclasses.replace(gateways, settings=known, **(with_gateways or {}))
-        runtime = Runtime(
-            settings=known,
-            database=models.database.obj,
-            gateways=seen,
-            secret_key=keys.read(settings.secret_key_file),
-        )
-        app = web.create(runtime)
-        app.jinja_env.bytecode_cache = _COMPILED
-        return Site(app, seen)
+        return site_over(dataclasses.replace(gateways, settings=known, **(with_gateways or {})))
 
     return opened
+
+
+def site_over(gateways: Gateways) -> Site:
+    """Open the application over a product."""
+    settings = gateways.settings
+    runtime = Runtime(
+        settings=settings,
+        database=models.database.obj,
+        gateways=gateways,
+        secret_key=keys.read(settings.secret_key_file),
+    )
+    app = web.create(runtime)
+    app.jinja_env.bytecode_cache = _COMPILED
+    return Site(app, gateways)
 
 
 @pytest.fixture
