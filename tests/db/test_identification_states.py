@@ -1,9 +1,11 @@
 """Whatever happens, in any order: machines act on the product and compare each answer with counters of their own.
 
-The counters here are written from the specification and call nothing of the product. A thorough run:
+The counters here are written from the specification and call nothing of the product. Each story of `Recipients.STORIES`
+and `Members.STORIES` opens an example of its own: whatever is drawn afterwards, what it tells happened. A thorough run:
 `TESTS_PROFILE=thorough pytest tests/db/test_identification_states.py`.
 """
 
+import dataclasses
 import math
 import re
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
     consumes,
+    initialize,
     invariant,
     multiple,
     rule,
@@ -35,6 +38,8 @@ from mespieces.domain import (
     one_time_codes,
     outbox,
     passwords,
+    proofs,
+    recovery_codes,
     sessions,
     sign_ins,
     ways,
@@ -107,6 +112,7 @@ class Visit:
     since: datetime
     seen: datetime
     ended: bool = False
+    wrong: Count = field(default_factory=lambda: Count(DAY))  # proofs asked again
 
     def lives(self, now, idle, longest):
         return not self.ended and now - self.seen < idle and now - self.since < longest
@@ -117,11 +123,18 @@ class Machine(RuleBasedStateMachine):
 
     gateways = None
 
+    story = ""
+
     def __init__(self):
         super().__init__()
         with write():
             Throttle.delete().execute()
         self.gateways.mail.sent.clear()
+
+    @initialize()
+    def a_story_is_told_first(self):
+        if self.story:
+            getattr(self, self.story)()
 
     @property
     def now(self):
@@ -165,6 +178,7 @@ class Recipients(Machine):
         self.unknown: dict[str, str] = {}
         self.day, self.mails = Count(DAY), Count(DAY)
         self.bound, self.email, self.app, self.app_step, self.app_failures = "", "", "", 0, 0
+        self.waived, self.act_alone = False, "office"
         self.attempts: list[Attempt] = []
         self.sessions: list[Visit] = []
         self.accepted: list[str] = []
@@ -225,7 +239,7 @@ class Recipients(Machine):
         self.pairs.pop(network, None)
         self.unknown.pop(network, None)  # the twin's history ends as well
         way = self.awaited_way()
-        attempt = Attempt(found.token, self.now, way, self.email if way == "email" else "")
+        attempt = Attempt(found.token, self.now, "" if way == "act" else way, self.email if way == "email" else "")
         self.attempts.append(attempt)
         return attempt
 
@@ -241,6 +255,10 @@ class Recipients(Machine):
     # Codes
 
     def awaited_way(self):
+        if self.waived and self.act_alone != "refuse":
+            return "act"
+        if self.bound == "act" and self.act_alone != "anyone":
+            return ""
         return "office" if self.bound == "app" and self.app_failures >= 100 else self.bound
 
     def is_over(self, attempt):
@@ -260,7 +278,7 @@ class Recipients(Machine):
             with pytest.raises(sign_ins.SignInOver):
                 ways.choose(self.gateways, attempt.token, way, email)
             return
-        if self.awaited_way() or way == "act":
+        if self.awaited_way() or (way == "act" and self.act_alone != "anyone"):
             with pytest.raises(ways.WayUnknown):
                 ways.choose(self.gateways, attempt.token, way, email)
             return
@@ -363,12 +381,6 @@ class Recipients(Machine):
     def a_code_is_typed(self, attempt, kind, pick):
         return self.type_code(attempt, kind, pick)
 
-    @rule(target=visits, attempt=sign_ins)
-    def codes_are_guessed_until_the_sign_in_is_over(self, attempt):
-        for _ in range(6):
-            self.type_code(attempt, "wrong", 0)
-        return multiple()
-
     @rule(
         target=visits,
         address=ANYWHERE,
@@ -392,14 +404,176 @@ class Recipients(Machine):
         self.type_code(other, "replayed", -1)
         return visit
 
-    @rule(target=visits, attempt=sign_ins, kind=st.sampled_from(["right", "wrong"]))
-    def twenty_five_wrong_codes_a_day_are_enough(self, attempt, kind):
+    # The act alone
+
+    @rule(setting=st.sampled_from(["refuse", "office", "anyone"]))
+    def the_operator_settles_who_may_do_with_the_act_alone(self, setting):
+        self.act_alone = setting
+        settings = dataclasses.replace(self.gateways.settings, act_alone=setting)
+        self.gateways = dataclasses.replace(self.gateways, settings=settings)
+
+    @rule()
+    def the_office_waives_the_second_step(self):
+        def waive():
+            ways.reset(self.gateways, self.recipient, "", "Sans téléphone", "act", by=self.teller, trace=make.TRACE)
+
+        if self.act_alone == "refuse":
+            with pytest.raises(ways.WaiverRefused):
+                waive()
+        elif not self.over:
+            waive()
+            self.settled(waived=True)
+
+    @rule(target=visits, attempt=sign_ins)
+    def somebody_wants_in_with_the_act_alone(self, attempt):
+        self.tick()
+        way = self.awaited_way()
+        if self.is_over(attempt):
+            with pytest.raises(sign_ins.SignInOver):
+                identification.act_alone(self.gateways, attempt.token, make.TRACE)
+            return multiple()
+        if way != "act" and (way or self.act_alone != "anyone"):
+            with pytest.raises(ways.WayUnknown):
+                identification.act_alone(self.gateways, attempt.token, make.TRACE)
+            return multiple()
+        token = identification.act_alone(self.gateways, attempt.token, make.TRACE)
+        attempt.closed = True
+        if not way:
+            self.bound, self.email = "act", ""
+        return self.visited(token)
+
+    # Stories
+
+    STORIES = (
+        "a_sign_in_takes_five_tries", "a_day_takes_twenty_five_wrong_codes", "choosing_again_gives_no_more_tries",
+        "each_code_opens_one_session_and_the_next_sign_in_gets_another", "a_step_of_an_application_serves_once",
+        "of_two_applications_being_enrolled_one_is_bound", "each_setting_of_the_act_alone_lets_in_whom_it_says",
+        "a_new_sheet_ends_all_that_the_old_one_opened", "wrong_secrets_are_told_alike_until_one_is_right",
+    )  # fmt: skip
+
+    def awaiting(self, way, address="198.51.100.7"):
+        """Return a sign-in that waits for a code by `way`, or by the one bound."""
+        attempt = self.the_right_secret_always_reaches_the_code_step(address)
+        if not self.awaited_way():
+            self.a_way_is_chosen(attempt, way, 1)
+        self.give_a_code(attempt)
+        return attempt
+
+    def give_a_code(self, attempt):
+        if attempt.way == "email":
+            self.gateways.clock.advance(timedelta(seconds=31))
+            self.a_code_is_asked_by_mail(attempt, again=bool(attempt.code))
+        if attempt.way == "office":
+            self.a_member_tells_a_code()
+
+    @rule(target=visits, way=st.sampled_from(["email", "app", "office"]))
+    def a_sign_in_takes_five_tries(self, way="office"):
+        if self.over:
+            return multiple()
+        attempt = self.awaiting(way)
+        for _ in range(6):
+            self.type_code(attempt, "wrong", 0)
+        return self.type_code(attempt, "right", 0)
+
+    @rule(target=visits, way=st.sampled_from(["app", "office"]), patient=st.booleans())
+    def a_day_takes_twenty_five_wrong_codes(self, way="office", *, patient=True):
+        if self.over:
+            return multiple()
+        for _ in range(6):
+            attempt = self.awaiting(way)
+            for _ in range(4 if patient else 5):
+                self.type_code(attempt, "wrong", 0)
+        visit = self.type_code(attempt, "right", 0)
+        for _ in range(3):
+            self.type_code(self.awaiting(way), "wrong", 0)
+        self.type_code(self.awaiting(way), "right", 0)
+        return visit
+
+    @rule(target=visits, first=st.sampled_from(["email", "app", "office"]), then=st.sampled_from(["app", "office"]))
+    def choosing_again_gives_no_more_tries(self, first="app", then="office"):
+        if self.over:
+            return multiple()
+        attempt = self.awaiting(first)
+        for way in (then, first):
+            for _ in range(2):
+                self.type_code(attempt, "wrong", 0)
+            self.a_way_is_chosen(attempt, way, 2)
+            self.give_a_code(attempt)
         self.type_code(attempt, "wrong", 0)
-        with write():
-            Throttle.update(failures=24).where(Throttle.key.startswith("code:")).execute()
-        self.day.failures = 24 if self.day.since else 0
-        self.type_code(attempt, "wrong", 0)
-        return self.type_code(attempt, kind, 0)
+        return self.type_code(attempt, "right", 0)
+
+    @rule(way=st.sampled_from(["email", "office"]))
+    def each_code_opens_one_session_and_the_next_sign_in_gets_another(self, way="office"):
+        if self.over:
+            return
+        first = self.awaiting(way)
+        self.type_code(first, "right", 0)
+        second = self.awaiting(way)
+        for attempt in (first, second):
+            self.type_code(attempt, "replayed", -1)
+            self.type_code(attempt, "foreign", 0)
+        self.type_code(second, "right", 0)
+        self.type_code(second, "right", 0)
+
+    @rule()
+    def a_step_of_an_application_serves_once(self):
+        if self.over:
+            return
+        self.type_code(self.awaiting("app"), "right", 0)
+        for _ in range(2):
+            attempt = self.awaiting("app")
+            self.type_code(attempt, "replayed", -1)
+            self.type_code(attempt, "right", 0)
+            self.type_code(attempt, "replayed", -1)
+
+    @rule()
+    def of_two_applications_being_enrolled_one_is_bound(self):
+        if self.over:
+            return
+        first, second = self.awaiting("app"), self.awaiting("app")
+        self.type_code(first, "right", 0)
+        self.type_code(second, "right", 0)
+        self.type_code(self.awaiting("app"), "right", -1)
+
+    @rule(chosen=st.sampled_from(["email", "app", "office"]))
+    def each_setting_of_the_act_alone_lets_in_whom_it_says(self, chosen="office"):
+        if self.over:
+            return
+        for setting in ("refuse", "office", "anyone", "refuse"):
+            self.the_operator_settles_who_may_do_with_the_act_alone(setting)
+            attempt = self.the_right_secret_always_reaches_the_code_step("198.51.100.7")
+            self.a_way_is_chosen(attempt, "act", 1)
+            self.somebody_wants_in_with_the_act_alone(attempt)
+            self.somebody_wants_in_with_the_act_alone(attempt)
+        self.type_code(self.awaiting(chosen), "right", 0)
+        for setting in ("anyone", "office"):
+            self.the_operator_settles_who_may_do_with_the_act_alone(setting)
+            self.somebody_wants_in_with_the_act_alone(self.awaiting(chosen))
+        for setting in ("office", "anyone", "refuse"):
+            self.the_office_waives_the_second_step()
+            self.the_operator_settles_who_may_do_with_the_act_alone(setting)
+            attempt = self.the_right_secret_always_reaches_the_code_step("198.51.100.7")
+            self.somebody_wants_in_with_the_act_alone(attempt)
+            self.type_code(attempt, "wrong", 0)
+
+    @rule(way=st.sampled_from(["email", "app", "office"]))
+    def a_new_sheet_ends_all_that_the_old_one_opened(self, way="office"):
+        if self.over:
+            return
+        self.type_code(self.awaiting(way), "right", -1)
+        waiting = self.awaiting(way)
+        self.a_new_sheet_is_printed()
+        self.sessions_live_as_long_as_they_should()
+        self.type_code(waiting, "right", -1)
+        self.type_wrong_secrets("198.51.100.7", 1, len(self.former) - 1)
+
+    @rule(address=ANYWHERE)
+    def wrong_secrets_are_told_alike_until_one_is_right(self, address="198.51.100.7"):
+        self.type_wrong_secrets(address, 7)
+        self.the_right_secret_always_reaches_the_code_step(address)
+        self.type_wrong_secrets(address, 2)
+
+    # Rarer
 
     @rule(attempt=sign_ins)
     def a_hundred_wrong_codes_of_an_application_in_a_row_are_enough(self, attempt):
@@ -457,8 +631,11 @@ class Recipients(Machine):
         if attempt.way == "app":
             self.app, self.app_step = attempt.key or self.app, step
         self.app_failures = 0
-        if self.bound == "":
+        if not self.awaited_way():
             self.bound, self.email = attempt.way, attempt.email
+        return self.visited(token)
+
+    def visited(self, token):
         visit = Visit(token, self.now, self.now)
         self.sessions.append(visit)
         return visit
@@ -517,8 +694,12 @@ class Recipients(Machine):
     def the_office_changes_the_way(self, email):
         if not self.over:
             ways.reset(self.gateways, self.recipient, email, "Téléphone perdu", by=self.teller, trace=make.TRACE)
-            self.bound, self.email, self.app, self.app_step, self.app_failures = "email" * bool(email), email, "", 0, 0
-            self.end_everything()
+            self.settled(email)
+
+    def settled(self, email="", *, waived=False):
+        self.bound, self.email, self.app, self.app_step, self.app_failures = "email" * bool(email), email, "", 0, 0
+        self.waived = waived
+        self.end_everything()
 
     @rule(sure=st.sampled_from([False] * 15 + [True]))
     def availability_ends(self, sure):
@@ -560,6 +741,7 @@ class Members(Machine):
         self.pairs: dict[str, Count] = {}
         self.day = Count(DAY)
         self.key, self.last = "", 0
+        self.unused, self.used = [], []
         self.attempts: list[Attempt] = []
         self.sessions: list[Visit] = []
 
@@ -599,29 +781,35 @@ class Members(Machine):
         self.attempts.append(attempt)
         return attempt
 
-    @rule(target=visits, attempt=sign_ins, shift=st.integers(-2, 2), wrong=st.sampled_from([False, False, True]))
-    def a_code_is_typed(self, attempt, shift, wrong):
+    @rule(
+        target=visits,
+        attempt=sign_ins,
+        shift=st.integers(-2, 2),
+        kind=st.sampled_from(["right", "right", "wrong", "recovery", "recovery", "recovery used", "recovery wrong"]),
+    )
+    def a_code_is_typed(self, attempt, shift, kind):
         key = attempt.key or self.key
-        step = int(self.now.timestamp()) // 30 + shift
-        near = {pyotp.TOTP(key).generate_otp(int(self.now.timestamp()) // 30 + one) for one in (-1, 0, 1)}
-        other = next(code for code in ("000000", "111111", "222222", "333333") if code not in near)
-        code = other if wrong else pyotp.TOTP(key).generate_otp(step)
+        code, recovery, step = self.typed(key, shift, kind)
 
         def confirm():
-            return members.confirm(self.gateways, attempt.token, code, make.TRACE)
+            return members.confirm(self.gateways, attempt.token, code, make.TRACE, recovery=recovery)
 
         over = attempt.closed or self.now - attempt.since >= timedelta(minutes=15)
         if over or (attempt.key and self.key):
             with pytest.raises(members.SignInOver):
                 confirm()
             return multiple()
+        if attempt.key and recovery:  # who enrols is asked for the application's code, and gave none
+            with pytest.raises(codes.CodeIncomplete):
+                confirm()
+            return multiple()
         exhausted, found = self.day.now_at(self.now) >= 25, confirm()
         if exhausted:
             assert isinstance(found, members.Delayed)
             return multiple()
-        if not wrong and abs(shift) <= 1 and step > self.last:
+        if self.spent(key, step, recovery):
             assert isinstance(found, str), found
-            attempt.closed, self.key, self.last = True, key, step
+            attempt.closed, self.key = True, key
             visit = Visit(found, self.now, self.now)
             self.sessions.append(visit)
             return visit
@@ -632,19 +820,143 @@ class Members(Machine):
         assert found.details["left"] == 5 - attempt.tries
         return multiple()
 
-    @rule(attempt=sign_ins)
-    def codes_are_guessed_until_the_sign_in_is_over(self, attempt):
-        for _ in range(6):
-            self.a_code_is_typed(attempt, 0, wrong=True)
+    def typed(self, key, shift, kind):
+        """Return the code typed, the recovery code typed instead, and the step of the first, 0 when it is of none."""
+        if kind.startswith("recovery"):
+            known = {"recovery": self.unused, "recovery used": self.used}.get(kind)
+            return "", known[shift % len(known)] if known else codes.draw_recovery(), 0
+        present = int(self.now.timestamp()) // 30
+        if kind == "right":
+            step = present + shift
+            return pyotp.TOTP(key).generate_otp(step), "", step if abs(shift) <= 1 else 0
+        near = {pyotp.TOTP(key).generate_otp(present + one) for one in (-1, 0, 1)}
+        return next(code for code in ("000000", "111111", "222222", "333333") if code not in near), "", 0
 
-    @rule(attempt=sign_ins)
-    def twenty_five_wrong_codes_a_day_are_enough(self, attempt):
-        self.a_code_is_typed(attempt, 0, wrong=True)
-        with write():
-            Throttle.update(failures=24).where(Throttle.key.startswith("member-code:")).execute()
-        self.day.failures = 24 if self.day.since else 0
-        for _ in range(2):
-            self.a_code_is_typed(attempt, 0, wrong=True)
+    def spent(self, key, step, recovery):
+        """Tell whether what was typed is right, and remember that it served."""
+        if recovery:
+            if recovery not in self.unused:
+                return False
+            self.unused.remove(recovery)
+            self.used.append(recovery)
+            return True
+        if step <= self.last:
+            return False
+        self.last = step
+        return True
+
+    @rule()
+    def recovery_codes_are_drawn(self):
+        self.used += self.unused
+        self.unused = recovery_codes.draw(self.gateways, self.member, make.TRACE)
+
+    @rule(visit=visits, shift=st.integers(-1, 1), kind=st.sampled_from(["right", "wrong", "recovery", "recovery used"]))
+    def a_proof_is_asked_again(self, visit, shift, kind):
+        session = sessions.of_member(self.gateways, visit.token)
+        if session is None:
+            return
+        code, recovery, step = self.typed(self.key, shift, kind)
+        exhausted = self.day.now_at(self.now) >= 25
+        found = proofs.renew(self.gateways, session, code, recovery, make.TRACE)
+        if exhausted:
+            assert isinstance(found, members.Delayed)
+        elif self.spent(self.key, step, recovery):
+            assert isinstance(found, str), found
+            assert sessions.of_member(self.gateways, visit.token) is None
+            visit.token, visit.seen = found, self.now
+            assert proofs.recent(sessions.of_member(self.gateways, found), self.now)
+        else:
+            self.day.fail(self.now)
+            visit.ended = visit.wrong.fail(self.now) >= 5
+            assert isinstance(found, proofs.ProofOver if visit.ended else members.CodeWrong), found
+
+    # Stories
+
+    STORIES = (
+        "a_sign_in_takes_five_tries", "a_day_takes_twenty_five_wrong_codes_whatever_they_are_typed_into",
+        "a_step_serves_once_wherever_it_is_typed", "a_recovery_code_serves_once_wherever_it_is_typed",
+        "of_two_applications_being_enrolled_one_is_the_member_s", "five_wrong_proofs_end_the_session",
+        "wrong_passwords_are_told_alike",
+    )  # fmt: skip
+
+    def awaiting(self):
+        """Return a sign-in that waits for a code, after whatever its password has to wait for."""
+        self.gateways.clock.advance(timedelta(minutes=16))
+        return self.the_right_password_passes_unless_it_has_to_wait("198.51.100.7")
+
+    def signed_in(self):
+        """Return a visit, by the code of a step that never served, or the refusal of who typed too many wrong ones."""
+        attempt = self.awaiting()
+        self.gateways.clock.advance(timedelta(seconds=61))
+        return self.a_code_is_typed(attempt, 0, "right")
+
+    @rule(kind=st.sampled_from(["wrong", "recovery wrong"]))
+    def a_sign_in_takes_five_tries(self, kind="wrong"):
+        attempt = self.awaiting()
+        for _ in range(6):
+            self.a_code_is_typed(attempt, 0, "wrong" if attempt.key else kind)
+        self.a_code_is_typed(attempt, 1, "right")
+
+    @rule()
+    def a_day_takes_twenty_five_wrong_codes_whatever_they_are_typed_into(self):
+        visit = self.signed_in()
+        for number in range(6):
+            attempt = self.awaiting()
+            for _ in range(4):
+                self.a_code_is_typed(attempt, 0, "recovery wrong" if number % 2 and not attempt.key else "wrong")
+        for kind in ("wrong", "wrong", "right"):
+            self.a_code_is_typed(self.awaiting(), 0, kind)
+        if isinstance(visit, Visit):
+            self.a_proof_is_asked_again(visit, 0, "right")
+
+    @rule()
+    def a_step_serves_once_wherever_it_is_typed(self):
+        visit = self.signed_in()
+        if isinstance(visit, Visit):
+            self.a_proof_is_asked_again(visit, 0, "right")
+            self.a_proof_is_asked_again(visit, 1, "right")
+            self.a_proof_is_asked_again(visit, 1, "right")
+        first = self.the_right_password_passes_unless_it_has_to_wait("198.51.100.7")
+        second = self.the_right_password_passes_unless_it_has_to_wait("198.51.100.7")
+        for attempt in (first, second):
+            if isinstance(attempt, Attempt):
+                self.a_code_is_typed(attempt, 1, "right")
+
+    @rule()
+    def a_recovery_code_serves_once_wherever_it_is_typed(self):
+        visit = self.signed_in()
+        self.recovery_codes_are_drawn()
+        for kind in ("recovery", "recovery used", "recovery used"):
+            self.a_code_is_typed(self.awaiting(), 0, kind)
+        visit = self.signed_in() if not isinstance(visit, Visit) else visit
+        for kind in ("recovery used", "recovery", "recovery used"):
+            if isinstance(visit, Visit):
+                self.a_proof_is_asked_again(visit, -1, kind)
+        self.recovery_codes_are_drawn()
+        self.a_code_is_typed(self.awaiting(), -1, "recovery used")
+
+    @rule()
+    def of_two_applications_being_enrolled_one_is_the_member_s(self):
+        self.gateways.clock.advance(timedelta(minutes=16))
+        address = "198.51.100.7"
+        first = self.the_right_password_passes_unless_it_has_to_wait(address)
+        second = self.the_right_password_passes_unless_it_has_to_wait(address)
+        for attempt in (first, second):
+            if isinstance(attempt, Attempt):
+                self.a_code_is_typed(attempt, 0, "right")
+
+    @rule(kind=st.sampled_from(["wrong", "recovery used"]))
+    def five_wrong_proofs_end_the_session(self, kind="wrong"):
+        visit = self.signed_in()
+        for _ in range(6):
+            if isinstance(visit, Visit):
+                self.a_proof_is_asked_again(visit, 0, kind)
+        self.sessions_live_as_long_as_they_should()
+
+    @rule(address=ANYWHERE)
+    def wrong_passwords_are_told_alike(self, address="198.51.100.7"):
+        for _ in range(6):
+            self.type_wrong_password(address)
 
     @rule(visit=visits)
     def somebody_works(self, visit):
@@ -681,14 +993,17 @@ def quick_secrets(monkeypatch):
 
 
 def run(machine, gateways, **facts):
+    """Open examples with each story in turn, then have anything happen."""
     usual = hypothesis.settings()
     chosen = hypothesis.settings(
         usual,
-        max_examples=usual.max_examples // 10,
-        stateful_step_count=usual.stateful_step_count // 2,
+        max_examples=max(1, usual.max_examples // 33),
+        stateful_step_count=usual.stateful_step_count // 5,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    run_state_machine_as_test(type(machine.__name__, (machine,), {"gateways": gateways, **facts}), settings=chosen)
+    for story in machine.STORIES:
+        kind = type(machine.__name__, (machine,), {"gateways": gateways, "story": story, **facts})
+        run_state_machine_as_test(kind, settings=chosen)
 
 
 def test_whatever_happens_recipients_are_counted_identified_and_forgotten_as_specified(gateways, quick_secrets):
