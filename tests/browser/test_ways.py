@@ -13,6 +13,7 @@ import servers
 from axe_playwright_python.sync_playwright import Axe
 from browser import people
 from browser.people import Person, Service
+from conftest import DATABASES
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 INSTALLED = [
@@ -70,22 +71,20 @@ def _product(data: Path, **settings: str) -> Iterator[Product]:
             yield Product(service, mailbox, known)
 
 
-@pytest.fixture(scope="module")
-def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """Serve the product on SQLite."""
-    with _product(tmp_path_factory.mktemp("ways") / "data") as product:
-        yield product
-
-
-@pytest.fixture(scope="module")
-def on_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """Serve the product on PostgreSQL."""
+@pytest.fixture(scope="module", params=DATABASES)
+def product(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """Serve the product on SQLite, then on PostgreSQL, once for all the ways."""
+    folder = tmp_path_factory.mktemp("ways") / "data"
+    if request.param == "sqlite":
+        with _product(folder) as served:
+            yield served
+        return
     try:
         url = servers.create_database(servers.shared_postgresql())
     except servers.Missing as missing:
         pytest.skip(str(missing))
-    with _product(tmp_path_factory.mktemp("ways") / "data", MESPIECES_DATABASE_URL=url) as product:
-        yield product
+    with _product(folder, MESPIECES_DATABASE_URL=url) as served:
+        yield served
     servers.drop_database(url)
 
 
@@ -102,11 +101,9 @@ def telephone(browser: Browser, playwright: Playwright, product: Product, **opti
 # The ways
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_debtor_reads_with_a_code_received_by_mail(
-    request: pytest.FixtureRequest, browser: Browser, playwright: Playwright, database: str
+    product: Product, browser: Browser, playwright: Playwright
 ) -> None:
-    product: Product = request.getfixturevalue(f"on_{database}")
     with telephone(browser, playwright, product) as debtor:
         arrive(debtor, product.sheet())
         page = choose(debtor, "email", "payet@example.fr")
@@ -126,10 +123,10 @@ def test_a_debtor_reads_with_a_code_received_by_mail(
 
 
 def test_a_debtor_reads_with_an_application_at_once_and_when_they_come_back(
-    on_sqlite: Product, browser: Browser, playwright: Playwright
+    product: Product, browser: Browser, playwright: Playwright
 ) -> None:
-    sheet = on_sqlite.sheet()
-    with telephone(browser, playwright, on_sqlite) as debtor:
+    sheet = product.sheet()
+    with telephone(browser, playwright, product) as debtor:
         arrive(debtor, sheet)
         page = choose(debtor, "app")
         assert people.painted(page, "img.qr")[0] > 0
@@ -152,17 +149,17 @@ def test_a_debtor_reads_with_an_application_at_once_and_when_they_come_back(
 
 
 def test_a_debtor_reads_with_a_code_told_by_the_office(
-    on_sqlite: Product, browser: Browser, playwright: Playwright
+    product: Product, browser: Browser, playwright: Playwright
 ) -> None:
-    sheet = on_sqlite.sheet()
-    with telephone(browser, playwright, on_sqlite) as debtor:
+    sheet = product.sheet()
+    with telephone(browser, playwright, product) as debtor:
         arrive(debtor, sheet)
         page = choose(debtor, "office")
         assert page.get_by_role("link", name="02 40 00 00 00").first.get_attribute("href") == "tel:0240000000"
         assert_asked_for_digits(page)
         look(page)
-        with people.visiting(browser, on_sqlite.service) as clerk:
-            told = tell_code(clerk, on_sqlite, sheet[0])
+        with people.visiting(browser, product.service) as clerk:
+            told = tell_code(clerk, product, sheet[0])
         page.locator("#code").press_sequentially(told.replace(" ", ""))
         expect(page.locator("#code")).to_have_value(told)
         enter(page)
@@ -170,10 +167,10 @@ def test_a_debtor_reads_with_a_code_told_by_the_office(
 
 
 def test_a_debtor_reads_with_the_act_alone_where_anyone_may(
-    on_sqlite: Product, browser: Browser, playwright: Playwright
+    product: Product, browser: Browser, playwright: Playwright
 ) -> None:
-    sheet = on_sqlite.sheet()
-    with telephone(browser, playwright, on_sqlite) as debtor:
+    sheet = product.sheet()
+    with telephone(browser, playwright, product) as debtor:
         arrive(debtor, sheet)
         choose(debtor, "act")
         read_and_leave(debtor)
@@ -185,10 +182,10 @@ def test_a_debtor_reads_with_the_act_alone_where_anyone_may(
 
 
 def test_a_debtor_without_javascript_types_as_they_like_and_reads_with_an_application(
-    on_sqlite: Product, browser: Browser, playwright: Playwright
+    product: Product, browser: Browser, playwright: Playwright
 ) -> None:
-    _, reference, secret = on_sqlite.sheet()
-    with telephone(browser, playwright, on_sqlite, java_script_enabled=False) as debtor:
+    _, reference, secret = product.sheet()
+    with telephone(browser, playwright, product, java_script_enabled=False) as debtor:
         page = debtor.open(f"/?reference={reference}")
         expect(page.locator("#reference")).to_have_value(reference)
         debtor.fill(secret=wrong(secret))
@@ -224,10 +221,10 @@ ODD = [
 
 
 def test_whatever_is_pasted_is_put_in_groups_and_nothing_is_cut(
-    on_sqlite: Product, browser: Browser, playwright: Playwright
+    product: Product, browser: Browser, playwright: Playwright
 ) -> None:
     reference, secret = "W08N-0B87", "V5JWY-QPGQ3-0KBSS-9W35W"
-    with telephone(browser, playwright, on_sqlite) as debtor:
+    with telephone(browser, playwright, product) as debtor:
         page, sent = debtor.open("/"), watch(debtor)
         for name, written in ODD:
             paste(page, "secret", written(secret))
