@@ -96,6 +96,7 @@ class World:
         self.exports = {name: self._export(name) for name in OFFICES}
         self.parts = {place: _parts(deposit) for place, deposit in self.deposits.items()}
         checkpoints.publish(site.gateways)
+        self.log = journal.head().log
 
     # What there is
 
@@ -145,7 +146,8 @@ class World:
     def things(self, rule: str, caller: Caller) -> list[Thing]:
         """Return what `rule` is asked about by a caller: all that its address may name, their own and others'.
 
-        Recipients, whom no address of an office lets in, are asked about their own deposit there.
+        Recipients, whom no address of an office lets in, are asked about their own deposit there; what is mixed, of one
+        member of each office: roles differ in what they may do with a deposit, never in what its parts are.
         """
         if "deposit_id" not in rule:
             offices = OFFICES if owned(rule) else OFFICES[:1]
@@ -159,7 +161,7 @@ class World:
             people = own if "recipient_id" in rule else own[:1]
             found += [Thing(place, office, state, self._ids(office) | one) for one in people]
         with_parts = "document_id" in rule or "recipient_id" in rule
-        return found + (self._mixed() if with_parts and not caller.state else [])
+        return found + (self._mixed() if with_parts and caller.role == "commissaire" else [])
 
     def _mixed(self) -> list[Thing]:
         """What is of another deposit, asked through each, and what is of nobody."""
@@ -178,7 +180,7 @@ class World:
     def _ids(self, office: str) -> dict[str, object]:
         """Return what addresses name beside a deposit and its parts, and what is an office's."""
         return {
-            "filename": "look.css", "size": 1, "number": 1, "page": 1, "token": "inconnu", "log": journal.head().log,
+            "filename": "look.css", "size": 1, "number": 1, "page": 1, "token": "inconnu", "log": self.log,
             "sequence": self.deposits[f"{office}/filed"].filed_sequence, "export_id": self.exports[office],
             **self.colleagues[office],
         }  # fmt: skip
