@@ -5,13 +5,14 @@ What is said of a record comes from its receipt, never from the words of a page.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from mespieces.domain import checkpoints, journal, receipts
 from mespieces.errors import Invalid, TooLarge
-from mespieces.gateways import Gateways
+from mespieces.gateways import Gateways, preview
 from mespieces.models import JournalAttestation, JournalLog, JournalRecord, JournalTimestamp
 from mespieces.verifier import attached, note, receipt, record
 
@@ -23,9 +24,9 @@ class State(StrEnum):
 
     VALID = "valid"
     ALTERED = "altered"
-    """Something of it, or of the record it tells, is no longer what was signed."""
+    """Something of it, or of the record it tells, is no longer what was signed; or a PDF not ours, with our receipts inside."""
     UNKNOWN = "unknown"
-    """It is of no journal of this service; a PDF that was changed cannot be told from one made elsewhere."""
+    """It is of no journal of this service, and neither is any receipt inside."""
     ABSENT = "absent"
     """Signed by this service, and its record is not in the journal: one of the two has been rewritten or lost."""
 
@@ -82,27 +83,33 @@ class Proven:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a file is: `issued` is the record of an attestation's making, `receipts` what it carries, or is."""
+    """What a file is: `issued` is the record of an attestation's making, `receipts` what it carries, or is.
+
+    `changed`: a PDF that is none of ours byte for byte, and the receipts of ours that are inside.
+    """
 
     state: State
     issued: journal.Entry | None
     receipts: Sequence[Proven]
+    changed: bool = False
 
 
 def examine(gateways: Gateways, data: bytes) -> Examined:
     """Say what `data` is to this journal. Raises `NothingGiven`, `NotAReceipt`, and the journal's own errors.
 
-    A PDF is known by the SHA-256 of its bytes. One that is not known is not opened: PDFs of strangers stay closed here.
+    A PDF is known by the SHA-256 of its bytes. One that is not known is read by a confined child, for its receipts alone;
+    `TooBusy` while it reads somebody else's.
     """
     if not data:
         raise NothingGiven
     if b"%PDF-" not in data[:1024]:
-        found = _proven(gateways, data)
+        found = _proven(gateways, receipts.Press(), data)
         return Examined(found.state, None, [found])
     issued = _issued(hashlib.sha256(data).hexdigest())
     if issued is None:
-        return Examined(State.UNKNOWN, None, [])
-    carried = [_proven(gateways, text) for text in attached.receipts(data).values()]
+        return _changed(gateways, data)
+    press = receipts.Press()
+    carried = [_proven(gateways, press, text) for text in attached.receipts(data).values()]
     states = {one.state for one in carried} - {State.VALID}
     return Examined(states.pop() if states else State.VALID, issued, carried)
 
@@ -121,15 +128,29 @@ def completed(gateways: Gateways, data: bytes) -> list[receipts.Receipt]:
         given = list(attached.receipts(data).values())
     else:
         raise NotAReceipt
-    made = []
+    made, press = [], receipts.Press()
     for text in given:
-        found = _proven(gateways, text)
+        found = _proven(gateways, press, text)
         if found.state is State.VALID and found.entry:
-            made.append(receipts.completed(receipt.parse(text), found.log, found.entry.sequence))
+            made.append(receipts.completed(press, receipt.parse(text), found.log, found.entry.sequence))
     dated = [one for one in made if one is not None]
     if not dated:
         raise NothingDated
     return dated
+
+
+def _changed(gateways: Gateways, data: bytes) -> Examined:
+    """Say what a PDF that this service did not make is, by the receipts of ours inside: what it shows proves nothing."""
+    press, ours = receipts.Press(), []
+    for text in dict.fromkeys(preview.attached(data)):
+        with suppress(NotAReceipt):
+            found = _proven(gateways, press, text)
+            if found.state in {State.VALID, State.ABSENT}:
+                ours.append(found)
+    if not ours:
+        return Examined(State.UNKNOWN, None, [])
+    lost = any(one.state is State.ABSENT for one in ours)
+    return Examined(State.ABSENT if lost else State.ALTERED, None, ours, changed=True)
 
 
 def _issued(fingerprint: str) -> journal.Entry | None:
@@ -148,7 +169,7 @@ def _issued(fingerprint: str) -> journal.Entry | None:
     return journal.read_entry(found.sequence, found.time, found.operation, None) if found else None
 
 
-def _proven(gateways: Gateways, data: bytes) -> Proven:
+def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
     """Verify one receipt as its holder would, then compare it with the journal. Raises `NotAReceipt`."""
     try:
         read = receipt.parse(data)
@@ -179,7 +200,7 @@ def _proven(gateways: Gateways, data: bytes) -> Proven:
         str(what.get("fingerprint", "")),
         token.time if token else None,
         token.authority if token else "",
-        agrees and token is None and receipts.completed(read, header.log, header.sequence) is not None,
+        agrees and token is None and receipts.completed(press, read, header.log, header.sequence) is not None,
     )
 
 

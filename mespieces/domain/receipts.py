@@ -69,7 +69,7 @@ def of(records: Iterable[tuple[str, int]]) -> list[Receipt]:
 
 def each(records: Iterable[tuple[str, int]]) -> Iterator[Receipt]:
     """Give the same one by one, in constant memory."""
-    press, rest = _Press(), iter(records)
+    press, rest = Press(), iter(records)
     while batch := list(islice(rest, _BATCH)):
         for held in _read(batch):
             made = press.make(held)
@@ -77,12 +77,13 @@ def each(records: Iterable[tuple[str, int]]) -> Iterator[Receipt]:
                 yield made
 
 
-def completed(given: receipt.Receipt, log: str, sequence: int) -> Receipt | None:
+def completed(press: "Press", given: receipt.Receipt, log: str, sequence: int) -> Receipt | None:
     """Return the dated receipt of a record that somebody holds a provisional one of, None while nobody has dated it.
 
-    What it shows is what they hold: it can be had after the journal forgot it. `given` was verified by the caller.
+    What it shows is what they hold: it can be had after the journal forgot it. `given` was verified by the caller, who
+    shares one `press` among many.
     """
-    made = _Press().make(_Held(log, sequence, given.header, given.salt, given.body))
+    made = press.make(_Held(log, sequence, given.header, given.salt, given.body))
     return made if made is not None and made.dated else None
 
 
@@ -175,7 +176,7 @@ def _dated_below(log: str) -> int:
     return JournalTimestamp.select(pw.fn.MAX(JournalTimestamp.size)).where(JournalTimestamp.log == log).scalar() or 0
 
 
-class _Press:
+class Press:
     """Makes receipts one after another, and remembers what neighbours share."""
 
     def __init__(self) -> None:

@@ -34,9 +34,12 @@ PATIENCE = 90.0  # seconds to wait for one result: an inspection, a page, the te
 _LARGEST_READ = 1 << 20
 _LARGEST_FRAME = 64 << 20
 _LARGEST_TEXT = 64 << 20
+_LARGEST_ATTACHED = 16 << 20
+_MOST_ATTACHED = 600
 _NOTHING: dict[str, str] = {}
 CHILDREN = max(2, os.cpu_count() or 1)
 _SLOTS = threading.BoundedSemaphore(CHILDREN)  # each child may take 1.5 GiB: forty phones must not fell the machine
+_STRANGERS = threading.BoundedSemaphore(1)  # what anybody sends never takes every place from the readers
 _CHILD = Path(__file__).with_name("preview_child.py")
 
 
@@ -215,6 +218,42 @@ def text(source: Source, media_type: str) -> list[str]:
             raise PreviewFailed
         texts.append(body.decode("utf-8", "replace"))
     return texts
+
+
+def attached(data: bytes) -> list[bytes]:
+    """Return the JSON files attached to a PDF that anybody may have sent, in its order: 600, of 16 MiB in all, at most.
+
+    Nothing when it cannot be read: encrypted, broken, too costly. At most one such PDF is read at a time. Raises `TooBusy`.
+    """
+    if not _STRANGERS.acquire(timeout=PATIENCE / 3):
+        raise TooBusy
+    found: list[bytes] = []
+    job = {"operation": "attached", "media_type": "application/pdf", "cpu": 10}
+    try:
+        with contextlib.closing(_run(_Bytes(data), job)) as frames:
+            for kind, body in frames:
+                found.append(body)
+                if kind != b"A" or len(found) > _MOST_ATTACHED or sum(map(len, found)) > _LARGEST_ATTACHED:
+                    return []
+    except (_Refused, _Died):
+        return []
+    finally:
+        _STRANGERS.release()
+    return found
+
+
+@dataclass(frozen=True)
+class _Bytes:
+    """Bytes in memory, as a source."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self.data[offset : offset + length]
 
 
 class _Refused(Exception):  # noqa: N818 — the child's word, not yet a refusal

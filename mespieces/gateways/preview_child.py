@@ -2,7 +2,7 @@
 
 Started by `preview.py` as a script, with an empty environment and one open descriptor, a socket. It imports nothing of
 the product. Frames it sends: one kind byte, a length (uint32), a body. `R` asks for bytes (uint64 offset, uint32
-length) and is answered by a length and the bytes; `I` inspection, `P` page, `T` text, `D` done, `E` the refusal's name.
+length) and is answered by a length and the bytes; `I` inspection, `P` page, `T` text, `A` attached file, `D` done, `E` the refusal's name.
 Longer than our modules are, because it must be one file: isolated, it can import no neighbour.
 """
 
@@ -28,6 +28,7 @@ PAGES = 2000
 PADDING = 1024
 MEMORY = 1536 * 1024**2
 TEXT_OF_PAGE = 256 * 1024
+ATTACHED, LARGEST_ATTACHED = 600, 1024 * 1024
 
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/tiff": "TIFF", "image/webp": "WEBP", "image/heic": "HEIF"}
 MODULES = {
@@ -435,7 +436,7 @@ def pages_of_image(document: Document, media_type: str, numbers: list[int], widt
     raise Refuse("PageMissing")
 
 
-# --- the three operations ---------------------------------------------------------------------------------------------
+# --- the four operations ---------------------------------------------------------------------------------------------
 
 
 def inspect(document: Document, job: dict[str, Any]) -> None:
@@ -468,7 +469,22 @@ def text(document: Document, job: dict[str, Any]) -> None:
         send(b"T", words.encode("utf-8", "replace"))
 
 
-OPERATIONS: dict[str, Callable[[Document, dict[str, Any]], None]] = {"inspect": inspect, "render": render, "text": text}
+def attached(document: Document, _job: dict[str, Any]) -> None:
+    """Send the files attached to a PDF that begin as a JSON object does, those of 1 MiB at most among the first 600."""
+    pikepdf: Any = import_module("pikepdf")
+    pdf = pikepdf.open(document, access_mode=pikepdf.AccessMode.stream)
+    for spec in itertools.islice(pdf.attachments.values(), ATTACHED):
+        data = spec.get_file().read_bytes()
+        if len(data) <= LARGEST_ATTACHED and data[:64].lstrip().startswith(b"{"):
+            send(b"A", data)
+
+
+OPERATIONS: dict[str, Callable[[Document, dict[str, Any]], None]] = {
+    "inspect": inspect,
+    "render": render,
+    "text": text,
+    "attached": attached,
+}
 
 
 def prepare(job: dict[str, Any]) -> None:
@@ -476,7 +492,9 @@ def prepare(job: dict[str, Any]) -> None:
     media_type = job["media_type"]
     needed = {"PIL.WebPImagePlugin"}
     if media_type == "application/pdf":
-        needed = {"pypdfium2"} | {"inspect": {"pikepdf"}, "render": needed}.get(job["operation"], set())
+        needed = {"pypdfium2"} | {"inspect": {"pikepdf"}, "attached": {"pikepdf"}, "render": needed}.get(
+            job["operation"], set()
+        )
     else:
         needed |= {"PIL.ImageOps", *MODULES[media_type]}
     for encoding in ("ascii", "latin-1", "cp1252", "mac-roman", "utf-16-le", "utf-16-be", "utf-16"):

@@ -32,7 +32,7 @@ from mespieces.domain import (
 from mespieces.domain.authenticity import State
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
-from mespieces.models import JournalAttestation, JournalLog, JournalPayload, JournalRecord
+from mespieces.models import JournalLog, JournalPayload, JournalRecord
 from mespieces.verifier import attached, note, receipt
 
 
@@ -191,7 +191,7 @@ def test_a_file_that_comes_back_is_told_as_it_is(gateways):
     before = make.everything()
 
     assert authenticity.examine(gateways, made).state is State.VALID
-    assert authenticity.examine(gateways, made + b"\n").state is State.UNKNOWN
+    assert authenticity.examine(gateways, made + b"\n").state is State.ALTERED
     assert authenticity.examine(gateways, data).state is State.VALID
     assert authenticity.examine(gateways, data.replace(b"document.deposited", b"document.deposidet")).state is (
         State.ALTERED
@@ -226,9 +226,56 @@ def test_what_is_of_another_service_is_unknown(gateways):
     log = journal.head().log
     assert authenticity.examine(gateways, data.replace(log.encode(), b"0" * 32)).state is State.UNKNOWN
 
-    with models.write():
-        JournalAttestation.delete().execute()
-    assert authenticity.examine(gateways, made).state is State.UNKNOWN
+    of_theirs = carrying(data.replace(log.encode(), b"0" * 32), b"{}", b"[]")
+    assert authenticity.examine(gateways, of_theirs) == authenticity.Examined(State.UNKNOWN, None, [])
+
+
+def carrying(*files, encryption=False):
+    """Return a PDF of one empty page, saved by another program, with these files attached."""
+    out = io.BytesIO()
+    with pikepdf.new() as made:
+        made.add_blank_page()
+        for number, data in enumerate(files):
+            made.attachments[f"{number}.json"] = pikepdf.AttachedFileSpec(made, data)
+        made.save(out, encryption=encryption)
+    return out.getvalue()
+
+
+def test_an_attestation_saved_again_is_altered_and_the_receipts_inside_still_prove(gateways):
+    made = attestations.of_deposit(gateways, filed(gateways), by=journal.OPERATOR)
+    out = io.BytesIO()
+    with pikepdf.open(io.BytesIO(made)) as again:
+        again.save(out)
+    before = make.everything()
+    found = authenticity.examine(gateways, out.getvalue())
+
+    assert (found.state, found.issued, found.changed) == (State.ALTERED, None, True)
+    assert [one.entry.operation for one in found.receipts] == ["document.deposited"] * 2 + ["deposit.filed"]
+    assert {one.state for one in found.receipts} == {State.VALID}
+    assert make.everything() == before
+
+
+def test_only_the_authentic_receipts_of_a_changed_pdf_are_shown_each_once(gateways):
+    made = attestations.of_deposit(gateways, filed(gateways), by=journal.OPERATOR)
+    ours, other, _ = attached.receipts(made).values()
+    forged = other.replace(b"document.deposited", b"document.deposidet")
+
+    found = authenticity.examine(gateways, carrying(b"{}", forged, ours, ours, b"\xff"))
+    assert (found.state, len(found.receipts)) == (State.ALTERED, 1)
+    assert found.receipts[0].hash == authenticity.examine(gateways, ours).receipts[0].hash
+    assert authenticity.examine(gateways, carrying(forged)).state is State.UNKNOWN
+
+
+def test_a_hostile_pdf_is_unknown_and_stops_nobody(gateways):
+    made = attestations.of_deposit(gateways, filed(gateways), by=journal.OPERATOR)
+    ours = next(iter(attached.receipts(made).values()))
+    locked = pikepdf.Encryption(owner="o", user="u", R=6)
+    for hostile in (
+        b"%PDF-1.7", b"%PDF-1.7\n" + os.urandom(1 << 16), made[: len(made) // 2], carrying(ours, encryption=locked),
+        carrying(b"{" + b" " * (1 << 30)), carrying(b"[" * 10_000, b"{" * 100_000), carrying(*[b"{}"] * 700),
+    ):  # fmt: skip
+        assert authenticity.examine(gateways, hostile) == authenticity.Examined(State.UNKNOWN, None, [])
+    assert authenticity.examine(gateways, carrying(ours)).state is State.ALTERED
 
 
 def test_the_program_verifies_the_attestation_offline(gateways, tmp_path):

@@ -123,7 +123,12 @@ def test_what_is_no_attestation_of_this_service_is_told_in_words(site):
     [first, _] = attached.receipts(made).values()
     anyone = site.visitor()
 
-    assert "Inconnue, ou modifiée" in words(_give(anyone, made + b" "))
+    changed = words(_give(anyone, made + b" "))
+    assert "PDF modifié" in changed
+    assert "Ce qu’il affiche ne prouve rien" in changed
+    assert "Les 2 reçus de ce service qui y sont joints, eux, sont authentiques" in changed
+    assert deposit.documents.get().fingerprint in changed
+    assert "/audit/completer" not in _give(anyone, made + b" ").text
     assert "Inconnue, ou modifiée" in words(_give(anyone, make.pdf()))
     altered = words(_give(anyone, first.replace(b"deposited", b"deposidet"), name="recu.json"))
     assert "Altéré" in altered
@@ -163,7 +168,10 @@ def test_a_program_has_a_file_verified_without_a_form_and_reads_json(site):
     assert told["receipts"][0]["fingerprint"] == deposit.documents.get().fingerprint
     assert told["receipts"][0]["dated"] is None
     assert told["receipts"][0]["log"] == journal.head().log
-    assert ask(made + b" ") == {"state": "unknown", "issued": None, "receipts": []}
+    changed = ask(made + b" ")
+    assert (changed["state"], changed["issued"], changed["receipts"]) == ("altered", None, valid["receipts"])
+    for other in (make.pdf(), b"%PDF-1.7", made[:9_000]):
+        assert ask(other) == {"state": "unknown", "issued": None, "receipts": []}
     altered = ask(first.replace(b"deposited", b"deposidet"))
     assert (altered["state"], altered["receipts"][0]["sequence"]) == ("altered", None)
     for wrong in (b"GIF89a", b"", None):
