@@ -96,7 +96,7 @@ def confirm(
     """Check a one-time code and return a session's token; failures are returned, so that they are remembered.
 
     1. Re-read the sign-in under lock: a code counts once, whatever the worker; another sign-in may have bound a way.
-    2. Refuse beyond 5 tries of a sign-in or 25 wrong codes a day.
+    2. Refuse beyond 5 tries of a sign-in or 25 wrong codes a day since the sheet was printed: another counts anew.
     3. Compare in constant time; `app` codes allow one step around, each step once.
     4. A right code binds the way, closes the sign-in and starts the session; the browser's `former` one ends.
     5. After 100 wrong codes of an application in a row, the sign-in ends: the next one needs the office's code, once.
@@ -114,16 +114,18 @@ def confirm(
             raise CodeNotAwaited
         digits = codes.read_digits(typed, one_time_codes.DIGITS[row.way])
         now = gateways.clock.now()
-        daily = throttle.key("code", str(sign_in.access_id))
-        if throttle.count(daily, now, throttle.DAY) >= throttle.CODE_LIMIT:  # (2)
-            return one_time_codes.CodesExhausted(retry_after=throttle.resets(daily, now, throttle.DAY))
+        counted = one_time_codes.wrong_codes(sign_in.access)
+        if wait := throttle.exhausted(counted, now):  # (2)
+            return one_time_codes.CodesExhausted(retry_after=wait)
         if one_time_codes.matches(gateways, row, digits, now):  # (3)
             one_time_codes.forget_wrong(row)
             return _identify(gateways, sign_in, row, now, trace, former)  # (4)
         one_time_codes.count_wrong(row)
-        left = 0 if row.way == "app" and sign_ins.app_exhausted(row) else max(0, CODE_TRIES - row.tries - 1)  # (5)
+        left = (
+            0 if row.way == "app" and sign_ins.app_exhausted(sign_in.access) else max(0, CODE_TRIES - row.tries - 1)
+        )  # (5)
         SignIn.update(tries=row.tries + 1, closed_at=None if left else now).where(SignIn.id == row.id).execute()
-        failures = throttle.fail(daily, now)
+        failures = throttle.fail(counted, now)
         _tell_office(gateways, sign_in.access, now)
         journal.append(
             gateways,
@@ -152,14 +154,10 @@ def act_alone(gateways: Gateways, token: str, trace: journal.Trace, *, former: s
 def failures_today(gateways: Gateways, deposit: Deposit) -> dict[UUID, int]:
     """Return how many secrets and codes were wrong within a day for each recipient of the deposit who met any."""
     counters = {
-        throttle.key(kind, str(access.id)): recipient
-        for recipient, access in accesses.by_deposit(deposit).items()
-        for kind in ("access", "code")
+        throttle.key("failing", str(access.id)): recipient for recipient, access in accesses.by_deposit(deposit).items()
     }
-    found: dict[UUID, int] = {}
-    for name, failures in throttle.counts(list(counters), gateways.clock.now(), throttle.DAY).items():
-        found[counters[name]] = found.get(counters[name], 0) + failures
-    return found
+    found = throttle.counts(list(counters), gateways.clock.now(), throttle.DAY)
+    return {counters[name]: failures for name, failures in found.items()}
 
 
 def _begin(gateways: Gateways, access: Access, pair: str) -> Begun | Wrong:

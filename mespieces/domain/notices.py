@@ -88,7 +88,7 @@ def _failures(gateways: Gateways, message: Message) -> Text:
         f"Dix essais d’identification ont échoué aujourd’hui pour {recipient.name}, "
         f"dépôt {deposit.office_reference} ({deposit.creditor}).\n\n"
         "Le destinataire a peut-être besoin d’aide : le bon code d’accès passe toujours. "
-        "Un nouveau feuillet d’accès annule l’ancien.\n\n"
+        "Un nouveau feuillet d’accès annule l’ancien, et le compte des codes faux recommence avec lui.\n\n"
         f"{_address(gateways, deposit)}\n",
     )
 
@@ -116,7 +116,7 @@ def _undelivered(gateways: Gateways, message: Message) -> Text:
         f"Adresse : {refused.address}\n"
         f"Réponse : {refused.reason}\n\n"
         "Que faire ? Vérifiez l’adresse auprès du destinataire. Sur sa page, corrigez-la ou changez sa façon de "
-        "recevoir le code ; vous pouvez aussi lui dire un code par téléphone ou au guichet :\n\n"
+        "recevoir le code ; en « code donné par l’étude », vous lui en direz un par téléphone ou au guichet :\n\n"
         f"{_address(gateways, deposit)}/destinataires/{recipient.id}\n\n"
         "Les refus suivants de cette adresse ne vous seront pas signalés avant demain.\n",
     )

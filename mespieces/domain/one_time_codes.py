@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from mespieces import models
-from mespieces.domain import deposits, journal, outbox, sign_ins, text, throttle, totp
+from mespieces.domain import deposits, french, journal, outbox, sign_ins, text, throttle, totp
 from mespieces.errors import Refused, TooMany
 from mespieces.gateways import Gateways
 from mespieces.models import Access, CodeKey, Deposit, Member, Recipient, SignIn
@@ -20,9 +20,21 @@ DIGITS = {"app": 6, "email": 8, "office": 8}
 
 
 class CodesExhausted(TooMany):
-    """Too many wrong codes in a day for this recipient."""
+    """Too many wrong codes in a day for this sheet of a recipient."""
 
-    message = "Trop de codes erronés en une journée : il faut attendre, ou appeler le numéro figurant sur l’acte."
+    message = (
+        "Trop de codes erronés en une journée : il faut attendre, ou appeler le numéro figurant sur l’acte. "
+        "L’étude peut vous remettre un nouveau feuillet, avec lequel vous entrerez sans attendre."
+    )
+
+
+class CodesRefused(Refused):
+    """A code told now would be refused: the recipient's sheet had too many wrong ones today."""
+
+    message = (
+        "Un code donné maintenant ne servirait pas : après {limit} codes faux, ceux de ce destinataire sont refusés "
+        "jusqu’au {until}. Imprimez-lui un nouveau feuillet d’accès : avec lui, il entre sans attendre."
+    )
 
 
 class TooManyAsked(TooMany):
@@ -52,10 +64,7 @@ class TooSoon(TooMany):
 class NobodyWaiting(Refused):
     """The recipient has not reached the code step, so no code can be given."""
 
-    message = (
-        "Personne n’attend de code : le destinataire doit d’abord saisir sa référence et son code d’accès, "
-        "puis choisir « par l’étude »."
-    )
+    message = "Personne n’attend de code. {how}"
 
 
 def send(gateways: Gateways, token: str, *, again: bool = False) -> SignIn:
@@ -101,6 +110,24 @@ def waiting_for_office(gateways: Gateways, recipient: Recipient) -> SignIn | Non
     return query.first()
 
 
+_CHANGE_FIRST = (
+    "Ce destinataire {how}. Pour lui en dire un, changez d’abord sa façon de recevoir le code en « code donné par l’étude » : "
+    "une identification qu’il a commencée continue, sans rien saisir de nouveau."
+)
+_TO_BE_TOLD = {
+    "": "Le destinataire saisit d’abord sa référence et son code d’accès, puis choisit « Par l’étude » ; rechargez alors sa page.",
+    "office": "Le destinataire saisit d’abord sa référence et son code d’accès : on lui dit alors de vous appeler ; rechargez sa page.",
+    "email": _CHANGE_FIRST.format(how="reçoit ses codes par courriel"),
+    "app": _CHANGE_FIRST.format(how="obtient ses codes d’une application"),
+    "act": "Aucun code n’est demandé à ce destinataire : son feuillet suffit.",
+}
+
+
+def how_to_be_told(gateways: Gateways, access: Access) -> str:
+    """Return what has to happen before a member can tell a code to whom an access is for."""
+    return _TO_BE_TOLD[sign_ins.way_bound_to(gateways, access) or access.recipient.way_required]
+
+
 def waited_for(gateways: Gateways, deposit: Deposit) -> frozenset[UUID]:
     """Return the recipients of the deposit who wait for a code told by the office."""
     query = (
@@ -121,19 +148,37 @@ def waited_for(gateways: Gateways, deposit: Deposit) -> frozenset[UUID]:
 def tell(gateways: Gateways, recipient: Recipient, reason: str, *, by: Member, trace: journal.Trace) -> str:
     """Return a code for a member to tell the recipient, by phone or at the counter; journaled with its reason.
 
-    Raises `Needed`, `NobodyWaiting`, `TooManyTold`, `AlreadyWithdrawn`, `AlreadyEnded`.
+    Raises `Needed`, `NobodyWaiting`, `CodesRefused`, `TooManyTold`, `AlreadyWithdrawn`, `AlreadyEnded`.
     """
     reason = text.line(reason, "reason")
     waiting = waiting_for_office(gateways, recipient)
     if waiting is None:
         deposits.filed(recipient.deposit_id, gateways.clock.now())  # what is over or withdrawn awaits nobody ever again
-        raise NobodyWaiting
+        raise NobodyWaiting(how=how_to_be_told(gateways, Access.get(Access.recipient == recipient)))
     with models.write():
         row = sign_ins.locked(gateways, waiting)
+        if until := refused_until(gateways, Access.get_by_id(row.access_id)):
+            raise CodesRefused(limit=throttle.CODE_LIMIT, until=french.instant(until))
         if row.codes_issued >= CODES_A_SIGN_IN:
             raise TooManyTold(retry_after=_until_over(gateways, row), most=CODES_A_SIGN_IN)
         _issue(gateways, row, gateways.clock.now(), author=journal.member(by, trace), detail={"reason": reason})
     return code(gateways, row)
+
+
+def wrong_codes(access: Access) -> str:
+    """Return the name of the counter of an access's wrong codes.
+
+    Each sheet has its own: who held the former one, which opens nothing any more, keeps nobody out of the next.
+    """
+    issued = access.issued_at.isoformat() if access.issued_at else ""
+    return throttle.key("code", str(access.id), issued)
+
+
+def refused_until(gateways: Gateways, access: Access) -> datetime | None:
+    """Return until when any code is refused after too many wrong ones, None when they are taken."""
+    now = gateways.clock.now()
+    wait = throttle.exhausted(wrong_codes(access), now)
+    return now + timedelta(seconds=wait) if wait else None
 
 
 def code(gateways: Gateways, sign_in: SignIn) -> str:

@@ -48,10 +48,7 @@ def read(member: Member, code: str, recovery: str) -> Typed:
 
 def exhausted(member: Member, now: datetime) -> int:
     """Return how many seconds a member waits who gave too many wrong codes today, 0 when they may try."""
-    daily = _daily(member)
-    if throttle.count(daily, now, throttle.DAY) < throttle.CODE_LIMIT:
-        return 0
-    return throttle.resets(daily, now, throttle.DAY)
+    return throttle.exhausted(_daily(member), now)
 
 
 def accept(gateways: Gateways, member: Member, typed: Typed, key: bytes, now: datetime) -> dict[str, Any] | None:

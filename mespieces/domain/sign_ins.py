@@ -69,10 +69,15 @@ def way_bound(gateways: Gateways, sign_in: SignIn) -> str:
     A second step waived by the office counts only as long as the operator lets offices waive it.
     After 100 wrong codes in a row for an application it is `office`, until a code told by the office was right.
     """
-    recipient = sign_in.access.recipient
+    return way_bound_to(gateways, sign_in.access)
+
+
+def way_bound_to(gateways: Gateways, access: Access) -> str:
+    """Return the way bound to whom an access is for, as `way_bound` does, whether they are signing in or not."""
+    recipient = access.recipient
     if recipient.second_step_waived_because is not None and gateways.settings.act_alone != "refuse":
         return "act"
-    if recipient.way == "app" and app_exhausted(sign_in):
+    if recipient.way == "app" and app_exhausted(access):
         return "office"
     # the act alone, chosen where anyone could, ends with the permission
     if recipient.way and (recipient.way != "act" or gateways.settings.act_alone == "anyone"):
@@ -80,11 +85,11 @@ def way_bound(gateways: Gateways, sign_in: SignIn) -> str:
     return "email" if recipient.email and recipient.email_set_by == "office" else ""
 
 
-def app_exhausted(sign_in: SignIn) -> bool:
+def app_exhausted(access: Access) -> bool:
     """Tell whether so many codes of the application were wrong in a row that the office has to tell one."""
     return (
         CodeKey.select()
-        .where(CodeKey.access == sign_in.access_id, CodeKey.way == "app", CodeKey.failures >= APP_FAILURES)
+        .where(CodeKey.access == access, CodeKey.way == "app", CodeKey.failures >= APP_FAILURES)
         .exists()
     )
 

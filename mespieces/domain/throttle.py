@@ -15,7 +15,7 @@ from mespieces.models import Throttle
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NETWORK_LIMIT = 100  # wrong secrets an hour from one network: phones share addresses
-CODE_LIMIT = 25  # wrong codes a day for one recipient
+CODE_LIMIT = 25  # wrong codes a day: for one sheet of a recipient, for one member
 FREE_TRIES = 3
 LONGEST_DELAY = timedelta(minutes=15)
 
@@ -86,6 +86,11 @@ def resets(name: str, now: datetime, window: timedelta) -> int:
     """Return how many seconds remain until the count of `name` starts again, 0 when it already has."""
     row = Throttle.get_or_none(Throttle.key == name)
     return 0 if row is None else max(0, math.ceil((row.since + window - now).total_seconds()))
+
+
+def exhausted(name: str, now: datetime) -> int:
+    """Return how many seconds wait those whose wrong codes of the day are spent, 0 when they may try."""
+    return resets(name, now, DAY) if count(name, now, DAY) >= CODE_LIMIT else 0
 
 
 def counts(names: list[str], now: datetime, window: timedelta) -> dict[str, int]:

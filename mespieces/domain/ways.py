@@ -113,6 +113,9 @@ def reset(
 ) -> None:
     """Let the recipient choose a way again, or settle one: told to the former address, and what was open ends.
 
+    Who is on the telephone keeps the sign-in in progress when the way becomes `office`: it proved the secret of the act,
+    and waits from then on for a code of the office, its tries and codes counted on.
+
     `way` is empty when they choose (or codes go to `email`, if given), `email`, `app` (to be enrolled at the next
     access), `office`, or `act`: the second step is waived, by who may.
 
@@ -175,7 +178,10 @@ def settle(
     outbox.forget_refusal(row.id)
     CodeKey.delete().where(CodeKey.access == access, CodeKey.way == "app").execute()
     sessions.end_all(access, now)
-    SignIn.update(closed_at=now).where(SignIn.access == access, SignIn.closed_at.is_null()).execute()
+    waits = {"way": way, "email": "", "sealed_key": None, "code_step": None, "code_issued_at": None}
+    SignIn.update(**(waits if way == "office" else {"closed_at": now})).where(
+        SignIn.access == access, SignIn.closed_at.is_null()
+    ).execute()
     return access, row
 
 

@@ -133,7 +133,7 @@ def _code(sign_in: SignIn, error: str = "") -> str:
         masked=_masked(sign_in.email),
         enrolment=ways.enrolment(current.gateways(), sign_in),
         bound=bool(sign_ins.way_bound(current.gateways(), sign_in)),
-        app_exhausted=sign_ins.app_exhausted(sign_in),
+        app_exhausted=sign_ins.app_exhausted(sign_in.access),
         resent="renvoye" in request.args,
         **_context(sign_in),
     )

@@ -320,6 +320,11 @@ def test_twenty_five_wrong_codes_a_day_are_enough_however_often_one_begins(gatew
             assert isinstance(identification.confirm(gateways, token, wrong(told), make.TRACE), CodeWrong)
     token = begin(gateways, access, secret).token
     ways.choose(gateways, token, "office", "")
+    with pytest.raises(one_time_codes.CodesRefused, match="un nouveau feuillet"):
+        make.awaited(gateways, token)
+    assert make.count("code.issued") == 5  # none is told that would not serve
+    gateways.clock.advance(timedelta(minutes=1))
+    ways.choose(gateways, token, "email", "payet@example.fr")
     code = make.awaited(gateways, token)
 
     assert isinstance(identification.confirm(gateways, token, code, make.TRACE), CodesExhausted)
@@ -328,6 +333,23 @@ def test_twenty_five_wrong_codes_a_day_are_enough_however_often_one_begins(gatew
     token = begin(gateways, access, secret).token
     ways.choose(gateways, token, "office", "")
     assert isinstance(identification.confirm(gateways, token, make.awaited(gateways, token), make.TRACE), str)
+
+
+def test_who_held_the_former_sheet_keeps_nobody_out_of_the_next(gateways, recipient):
+    _, secret = make.issued(gateways, recipient)
+    former = accesses.of(recipient)
+    with identification.models.write():
+        for _ in range(25):
+            throttle.fail(one_time_codes.wrong_codes(former), gateways.clock.now())
+    assert one_time_codes.refused_until(gateways, former) == make.NOW + timedelta(days=1)
+    gateways.clock.advance(timedelta(minutes=1))
+
+    token = make.begun(gateways, recipient).token
+    ways.choose(gateways, token, "office", "")
+
+    assert one_time_codes.refused_until(gateways, accesses.of(recipient)) is None
+    assert isinstance(identification.confirm(gateways, token, make.awaited(gateways, token), make.TRACE), str)
+    assert isinstance(begin(gateways, former, secret), Wrong)
 
 
 def test_each_step_of_an_application_serves_once_and_one_around_is_accepted(gateways, recipient):

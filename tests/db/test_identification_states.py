@@ -341,6 +341,9 @@ class Recipients(Machine):
         if not waiting:
             with pytest.raises((one_time_codes.NobodyWaiting, deposits.AlreadyEnded)):
                 tell()
+        elif self.day.now_at(self.now) >= 25:
+            with pytest.raises(one_time_codes.CodesRefused):
+                tell()
         elif waiting[-1].given >= 5:
             with pytest.raises(one_time_codes.TooManyAsked):
                 tell()
@@ -352,6 +355,8 @@ class Recipients(Machine):
         if attempt.way == "app":
             key, last = (attempt.key, 0) if attempt.key else (self.app, self.app_step)
             step = int(self.now.timestamp()) // 30
+            if not key:  # the office changed the way since: the sign-in is over
+                return {}
             return {pyotp.TOTP(key).generate_otp(one): one for one in (step + 1, step, step - 1) if one > last}
         given = attempt.given_at and self.now - attempt.given_at < timedelta(minutes=10)
         return {attempt.code: 0} if given and attempt.code else {}
@@ -686,7 +691,9 @@ class Recipients(Machine):
             with pytest.raises(accesses.NotFiled):
                 make.issued(self.gateways, self.recipient, "Feuillet perdu")
             return
+        self.tick()
         self.former.append(self.secret)
+        self.day = Count(DAY)  # the wrong codes of who held the former sheet keep nobody out
         _, self.secret = make.issued(self.gateways, self.recipient, "Feuillet perdu")
         self.end_everything()
 

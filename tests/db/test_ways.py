@@ -1,6 +1,7 @@
 """The office changes how a recipient receives codes: a mistyped address, a lost telephone."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import make
 import pytest
@@ -176,3 +177,65 @@ def test_codes_by_mail_need_an_address_and_no_other_way_is_taken(gateways):
         reset(gateways, recipient, way="pigeon")
 
     assert make.count("recipient.channel_reset") == 0
+
+
+@pytest.mark.parametrize("way", ["email", "app"])
+def test_who_calls_because_no_code_comes_is_told_one_without_typing_the_act_again(gateways, way):
+    recipient = make.first(make.filed(gateways))
+    session = make.identified(gateways, recipient, way)
+    gateways.clock.advance(timedelta(minutes=2))
+    access, secret = make.issued(gateways, recipient, "Feuillet perdu")
+    token = identification.begin(gateways, access.reference, secret, make.TRACE).token
+    teller = make.member(gateways, recipient.deposit.office)
+
+    def tell():
+        return one_time_codes.tell(gateways, Recipient.get(), "Au téléphone", by=teller, trace=make.TRACE)
+
+    with pytest.raises(one_time_codes.NobodyWaiting, match="changez d’abord sa façon de recevoir le code"):
+        tell()
+    if way == "email":
+        former = make.awaited(gateways, token)
+    else:
+        former = wrong = "000000"
+        assert isinstance(identification.confirm(gateways, token, wrong, make.TRACE), identification.CodeWrong)
+    reset(gateways, Recipient.get(), way="office", motive="Le courriel n’arrive pas")
+
+    if way == "email":  # what was mailed serves no more
+        with pytest.raises(identification.CodeNotAwaited):
+            identification.confirm(gateways, token, former, make.TRACE)
+    told = tell()
+    wrong = told[:-1] + str((int(told[-1]) + 1) % 10)
+    refused = identification.confirm(gateways, token, wrong, make.TRACE)
+    assert refused.details["left"] == (4 if way == "email" else 3)  # what was counted stays counted
+    assert isinstance(identification.confirm(gateways, token, told, make.TRACE), str)
+    assert type(session).get().ended_at is not None
+    assert Recipient.get().way == "office"
+
+
+@pytest.mark.parametrize("way", ["", "email", "app", "act"])
+def test_what_is_in_progress_ends_when_the_way_becomes_any_other(gateways, way):
+    recipient = make.first(make.filed(gateways))
+    token, _ = make.waiting(gateways, recipient, "office")
+
+    reset(gateways, recipient, "payet@example.fr" if way == "email" else "", way=way)
+
+    with pytest.raises(sign_ins.SignInOver):
+        sign_ins.find(gateways, token)
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("", "choisit « Par l’étude »"),
+        ("email", "par courriel. Pour lui en dire un, changez d’abord"),
+        ("app", "d’une application. Pour lui en dire un, changez d’abord"),
+        ("office", "on lui dit alors de vous appeler"),
+        ("act", "Aucun code n’est demandé"),
+    ],
+)
+def test_the_office_is_told_what_has_to_happen_before_it_can_tell_a_code(gateways, way, words):
+    recipient = make.first(make.filed(gateways))
+    if way:
+        reset(gateways, recipient, "payet@example.fr" if way == "email" else "", way=way)
+
+    assert words in one_time_codes.how_to_be_told(gateways, recipient.accesses.get())

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mespieces import models
-from mespieces.domain import codes, documents, one_time_codes, retention, sign_ins, throttle
+from mespieces.domain import codes, documents, identification, one_time_codes, retention, sign_ins, throttle, ways
 from mespieces.gateways import storage, vault
 from mespieces.models import Access, Deposit, Document, Member, Office, Recipient, Signification
 from mespieces.views import current
@@ -196,10 +196,17 @@ def test_wrong_codes_are_refused_for_the_day_with_429(site):
     who = make.first(make.filed(site.gateways))
     debtor = site.visitor()
     debtor.get("/")
-    token, right = make.waiting(site.gateways, who, "email")
-    debtor.carry(current.SIGN_IN, token)
+    access, secret = make.issued(site.gateways, who)
+
+    def waiting():
+        token = identification.begin(site.gateways, access.reference, secret, make.TRACE).token
+        ways.choose(site.gateways, token, "email", "payet@example.fr")
+        debtor.carry(current.SIGN_IN, token)
+        return token, make.awaited(site.gateways, token)
+
+    token, right = waiting()
     with models.write():
-        name, now = throttle.key("code", str(who.accesses.get().id)), site.gateways.clock.now()
+        name, now = one_time_codes.wrong_codes(who.accesses.get()), site.gateways.clock.now()
         for _ in range(throttle.CODE_LIMIT):
             throttle.fail(name, now)
 
@@ -210,8 +217,7 @@ def test_wrong_codes_are_refused_for_the_day_with_429(site):
     assert "demain" not in refused.text
     assert "60 minutes" not in refused.text
     site.gateways.clock.advance(timedelta(hours=23, minutes=31))
-    token, right = make.waiting(site.gateways, who, "email")
-    debtor.carry(current.SIGN_IN, token)
+    token, right = waiting()
     assert debtor.post("/consulter/code", 429, data={"code": right}).headers["Retry-After"] == "1740"
     assert "dans 29\u00a0minutes" in debtor.page.text
     site.gateways.clock.advance(timedelta(minutes=29))

@@ -9,7 +9,8 @@ import make
 import pyotp
 import pytest
 
-from mespieces.domain import codes
+from mespieces import models
+from mespieces.domain import codes, french, one_time_codes, throttle
 from mespieces.models import CodeKey, Deposit, Document, Recipient, Signification
 
 HTMX = {"HX-Request": "true", "HX-Target": "div#documents", "HX-Current-URL": "https://pieces.example.fr/etude"}
@@ -382,3 +383,26 @@ def test_who_tried_too_many_codes_of_the_application_is_told_to_call(site):
     CodeKey.update(failures=99).where(CodeKey.way == "app").execute()
     debtor.post("/consulter", data={"reference": access.reference, "secret": secret})
     assert "Trop de codes" not in debtor.get("/consulter/code").text
+
+
+def test_the_office_reads_until_when_codes_are_refused_and_tells_none_meanwhile(site, office, marchand):
+    deposit = make.filed(site.gateways, marchand.office)
+    who = make.first(deposit)
+    at = f"/etude/depots/{deposit.id}/destinataires/{who.id}"
+    make.waiting(site.gateways, who, "office")
+    with models.write():
+        for _ in range(throttle.CODE_LIMIT):
+            throttle.fail(one_time_codes.wrong_codes(who.accesses.get()), make.NOW)
+    before = make.operations()
+
+    shown = office.get(at).text
+    until = french.instant(make.NOW + timedelta(days=1))
+    assert f"les codes de ce destinataire sont refusés jusqu’au {until}" in shown
+    assert "Afficher un code" not in shown
+    refused = office.post(f"{at}/code", 409, data={"reason": "Au téléphone"})
+    assert "nouveau feuillet" in refused.text
+    assert make.operations() == before
+
+    site.gateways.clock.advance(timedelta(minutes=1))
+    make.issued(site.gateways, who)
+    assert "sont refusés" not in office.get(at).text

@@ -188,6 +188,8 @@ def person_page(deposit: Deposit, recipient: Recipient, **context: object) -> st
         "deposits/person.html", deposit=deposit, recipient=recipient, access=access,
         signification=significations.latest(deposit).get(recipient.id), manners=significations.MANNERS,
         waiting=one_time_codes.waiting_for_office(current.gateways(), recipient),
+        how_to_be_told=one_time_codes.how_to_be_told(current.gateways(), access),
+        refused_until=one_time_codes.refused_until(current.gateways(), access),
         state=deposits.state(deposit, current.gateways().clock.now()),
         enrolled=enrolments.known(access), may_waive=ways.may_waive(current.gateways(), current.member()),
         **{"told": "", "enrolment_error": "", "typed": {}, "errors": {}, "way_errors": {}, "correction": {}, "correction_errors": {}, **context},
