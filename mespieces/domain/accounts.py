@@ -70,7 +70,7 @@ def confirm_application(
 ) -> members.CodeWrong | members.Delayed | None:
     """Make the new application the member's own once it gave a right code. Raises `SignInOver`."""
     begun = application(gateways, session, token)
-    typed = second_steps.read(begun.member, code, "")
+    typed = second_steps.read(begun.member, code, "", gateways.clock.now())
     with models.write():
         member = members.locked(begun.member)
         row = models.locked(SignIn.select().where(SignIn.id == begun.id, SignIn.closed_at.is_null())).first()

@@ -141,7 +141,7 @@ def confirm(
     """
     sign_in = find(gateways, token)
     # Who enrols proves the application itself: a recovery code would leave it unproven.
-    given = second_steps.read(sign_in.member, typed, "" if sign_in.sealed_key else recovery)
+    given = second_steps.read(sign_in.member, typed, "" if sign_in.sealed_key else recovery, gateways.clock.now())
     with models.write():
         member = locked(sign_in.member)
         row = models.locked(SignIn.select().where(SignIn.id == sign_in.id, SignIn.closed_at.is_null())).first()

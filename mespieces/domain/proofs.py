@@ -34,7 +34,7 @@ def renew(
 
     Failures are returned, so that they are remembered. Raises `RecoveryMistyped`, `SignInOver`.
     """
-    typed = second_steps.read(session.member, code, recovery)
+    typed = second_steps.read(session.member, code, recovery, gateways.clock.now())
     with models.write():
         member = members.locked(session.member)
         row = models.locked(Session.select().where(Session.id == session.id, Session.ended_at.is_null())).first()

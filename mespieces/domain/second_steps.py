@@ -36,13 +36,15 @@ class Typed:
     found: RecoveryCode | None
 
 
-def read(member: Member, code: str, recovery: str) -> Typed:
+def read(member: Member, code: str, recovery: str, now: datetime) -> Typed:
     """Return what was typed, ready to be compared; outside any transaction, for it stretches.
 
-    Raises `RecoveryMistyped`, `CodeIncomplete`: what cannot be a code is no attempt.
+    Nothing is stretched for who has no try left today, and is refused whatever was typed: ten stretchings at will would
+    keep from the machine those who wait for theirs. Raises `RecoveryMistyped`, `CodeIncomplete`: what cannot be a code is no attempt.
     """
     if recovery.strip():
-        return Typed("", recovery=True, found=recovery_codes.find(member, text.storable(recovery)))
+        found = None if exhausted(member, now) else recovery_codes.find(member, text.storable(recovery))
+        return Typed("", recovery=True, found=found)
     return Typed(codes.read_digits(code, DIGITS), recovery=False, found=None)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import make
@@ -142,6 +143,45 @@ def test_a_choice_made_before_another_sign_in_bound_a_way_is_over(gateways, reci
     bound = Recipient.get_by_id(recipient.id)
     assert (bound.way, bound.email) == ("email", "payet@example.fr")
     assert Session.select().count() == 1
+
+
+def test_an_application_shown_before_another_was_bound_opens_nothing(gateways, recipient):
+    access, secret = make.issued(gateways, recipient)
+    early, other = (begin(gateways, access, secret).token for _ in range(2))
+    for token in (early, other):
+        ways.choose(gateways, token, "app", "")
+    intruder, phone = make.application(gateways, early), make.application(gateways, other)
+    now = gateways.clock.now()
+    assert isinstance(identification.confirm(gateways, other, phone.at(now), make.TRACE), str)
+
+    later = now + timedelta(seconds=30)
+    for code in (intruder.at(now), intruder.at(later), phone.at(later)):
+        with pytest.raises(sign_ins.SignInOver):
+            identification.confirm(gateways, early, code, ELSEWHERE)
+    assert Session.select().count() == CodeKey.select().count() == 1
+
+
+def test_the_act_alone_chosen_as_another_way_is_bound_opens_nothing(gateways, recipient):
+    lenient = replace(gateways, settings=replace(gateways.settings, act_alone="anyone"))
+    access, secret = make.issued(gateways, recipient)
+    alone, other = (begin(gateways, access, secret).token for _ in range(2))
+    ways.choose(gateways, other, "app", "")
+    code = make.application(gateways, other).at(gateways.clock.now())
+    bound = []
+
+    class Meanwhile:
+        """A clock that, the first time it is asked, lets the other sign-in bind its way."""
+
+        def now(self):
+            if not bound:
+                bound.append("app")
+                bound.append(identification.confirm(gateways, other, code, make.TRACE))
+            return gateways.clock.now()
+
+    with pytest.raises(sign_ins.SignInOver):
+        identification.act_alone(replace(lenient, clock=Meanwhile()), alone, ELSEWHERE)
+    assert isinstance(bound[1], str)
+    assert (Recipient.get().way, Session.select().count()) == ("app", 1)
 
 
 # Codes

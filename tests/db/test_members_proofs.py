@@ -7,6 +7,7 @@ import make
 import pyotp
 import pytest
 
+from mespieces import models
 from mespieces.domain import (
     accounts,
     codes,
@@ -20,6 +21,7 @@ from mespieces.domain import (
     recovery_codes,
     second_steps,
     sessions,
+    throttle,
 )
 from mespieces.models import Member, RecoveryCode, Session, SignIn
 
@@ -88,6 +90,25 @@ def test_a_recovery_code_replaces_the_lost_application_once_and_the_member_is_to
     assert "il en reste 9" in text
     assert all(code not in make.everything() and codes.show(code) not in make.everything() for code in drawn)
     assert '"detail":{"enrolled":false,"left":9,"recovery":true}' in make.everything()
+
+
+@pytest.mark.parametrize("asked", ["confirm", "prove"])
+def test_nothing_is_stretched_for_who_has_no_try_left_today(gateways, clerk, monkeypatch, asked):
+    drawn = clerk.draw()
+    token = clerk.begin()
+    with models.write():
+        for _ in range(throttle.CODE_LIMIT):
+            throttle.fail(throttle.key("member-code", str(clerk.member.id)), gateways.clock.now())
+    stretched, matches = [], passwords.matches
+    monkeypatch.setattr(passwords, "matches", lambda *compared: stretched.append(compared) or matches(*compared))
+
+    for recovery in (codes.draw_recovery(), drawn[0]):
+        found = clerk.confirm(token, recovery=recovery) if asked == "confirm" else clerk.prove(recovery=recovery)
+        assert isinstance(found, members.Delayed)
+    assert stretched == []
+    gateways.clock.advance(timedelta(days=1))
+    assert isinstance(clerk.confirm(clerk.begin(), recovery=drawn[0]), str)
+    assert stretched
 
 
 def test_a_recovery_code_mistyped_costs_no_try(gateways, clerk):

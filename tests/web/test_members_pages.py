@@ -3,6 +3,7 @@
 import html
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import make
 import pyotp
@@ -13,6 +14,7 @@ from mespieces import models
 from mespieces.domain import members, sessions
 from mespieces.models import Access, Member, Session
 from mespieces.views import current
+from mespieces.views.office import door
 
 CHOSEN = "lanterne poivre 8 chaussée"
 INVITED = {"name": "Dominique Le Gall", "email": "dominique@example.fr", "role": "clerc"}
@@ -251,12 +253,22 @@ SENSITIVE = {
     "membres": "membres", "membres/{member}/invitation": "membres/{member}", "membres/{member}/role": "membres/{member}",
     "membres/{member}/depart": "membres/{member}", "compte/secours": "compte/secours",
     "compte/application": "compte/application",
+    "depots/{deposit}/retirer": "depots/{deposit}",
     "depots/{deposit}/feuillets": "depots/{deposit}",
     "depots/{deposit}/destinataires/{recipient}/application": "depots/{deposit}/destinataires/{recipient}",
     "depots/{deposit}/destinataires/{recipient}/feuillet": "depots/{deposit}/destinataires/{recipient}",
     "depots/{deposit}/destinataires/{recipient}/code": "depots/{deposit}/destinataires/{recipient}",
     "depots/{deposit}/destinataires/{recipient}/canal": "depots/{deposit}/destinataires/{recipient}",
 }  # fmt: skip
+
+
+def test_each_sensitive_action_of_the_site_has_its_case_here(site):
+    fits = site.app.url_map.bind("pieces.example.fr")
+    named = dict.fromkeys(("member", "deposit", "recipient"), uuid4())
+    asked = {fits.match(f"/etude/{path}".format(**named), method="POST")[0] for path in SENSITIVE}
+
+    assert asked == set(door.SENSITIVE)
+    assert len(SENSITIVE) == len(door.SENSITIVE)
 
 
 @pytest.mark.parametrize("path", SENSITIVE)
@@ -281,7 +293,8 @@ def test_each_sensitive_action_is_kept_until_a_proof_and_its_page_is_where_it_le
 @pytest.mark.parametrize(
     "vers",
     ["https://ailleurs.example/etude", "//ailleurs.example/etude", "/\\ailleurs.example/etude", "javascript:alert(1)",
-     "/pieces", "/etudes", "", "/etude\n/x", "http://[", "/\t/ailleurs.example/etude"],
+     "/pieces", "/etudes", "", "/etude\n/x", "http://[", "/\t/ailleurs.example/etude",
+     "/etude/../pieces", "/etude/./../pieces", "/etude/%2e%2E/pieces", "/etude/.%2e/pieces", "/etude/depots/../../x"],
 )  # fmt: skip
 def test_a_proof_leads_to_no_page_but_the_office_s(site, boss, administrator, vers):
     app = application(site, boss)

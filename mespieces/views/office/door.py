@@ -4,7 +4,7 @@ import ipaddress
 import re
 import sys
 from datetime import date
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from flask import Blueprint, Response, current_app, g, redirect, request, url_for
@@ -135,7 +135,8 @@ def inside(path: str) -> str:
         parts = urlsplit(path)
     except ValueError:  # a bracket
         return home
-    elsewhere = parts.scheme or parts.netloc or "\\" in path or not path.isprintable()
+    climbs = {".", ".."} & set(unquote(parts.path).split("/"))  # browsers follow them, written %2e as well
+    elsewhere = parts.scheme or parts.netloc or climbs or "\\" in path or not path.isprintable()
     return path if not elsewhere and (parts.path == home or parts.path.startswith(home + "/")) else home
 
 
