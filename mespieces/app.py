@@ -20,7 +20,19 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces import errors, models
 from mespieces.runtime import Runtime
-from mespieces.views import auditor, current, htmx, office, operator, public, recipient, refusals, sign_in, words
+from mespieces.views import (
+    auditor,
+    current,
+    forgery,
+    htmx,
+    office,
+    operator,
+    public,
+    recipient,
+    refusals,
+    sign_in,
+    words,
+)
 
 log = logging.getLogger("mespieces.web")
 
@@ -68,6 +80,7 @@ def create(runtime: Runtime) -> Flask:
         MAX_CONTENT_LENGTH=FORM_BYTES,
         MAX_FORM_MEMORY_SIZE=FORM_BYTES,
         MAX_FORM_PARTS=200,
+        WTF_CSRF_SECRET_KEY=forgery.Keys(runtime.secret_key),
         WTF_CSRF_TIME_LIMIT=None,  # the token lives as long as the browser's session: people leave pages open
         WTF_CSRF_CHECK_DEFAULT=False,  # checked below, once the caller is known
     )

@@ -128,13 +128,18 @@ def check_headers(response: TestResponse) -> None:
     assert response.headers["Cache-Control"] == "no-store"
 
 
+def _steps(url: str) -> str:
+    """Return which forms belong together at `url`: those of a sign-in's steps, of the office, of everybody else."""
+    return next((one for one in ("/etude/connexion/code", "/etude", "/consulter/") if url.startswith(one)), "")
+
+
 class Visitor:
     """A browser of its own, which checks every page it is shown."""
 
     def __init__(self, app: Flask, address: str = "198.51.100.7") -> None:
         self.client = app.test_client()
         self.address = address
-        self.token = ""
+        self.token, self._token_of = "", ""
         self.page: TestResponse
 
     def get(self, url: str, status: int = 200, **options: Any) -> TestResponse:
@@ -143,11 +148,22 @@ class Visitor:
 
     def post(self, url: str, status: int = 303, **options: Any) -> TestResponse:
         """Send a form with its anti-forgery field, and check the answer; `data` is the form."""
-        if not self.token:
-            self.get("/etude/connexion")
+        self.see_a_form(url)
         if isinstance(options.get("data", {}), dict):
             options["data"] = {"csrf_token": self.token, **options.get("data", {})}
         return self.ask("POST", url, status, **options)
+
+    def see_a_form(self, url: str, **options: Any) -> None:
+        """See a page whose forms are of the same session, or sign-in, as those of `url`, unless one was just seen."""
+        if self.token and self._token_of == _steps(url):
+            return
+        if _steps(url) == "/consulter/" and self.cookie(current.SIGN_IN):
+            self.get(self.ask("GET", "/consulter/code", None, **options).location or "/consulter/code", **options)
+        elif _steps(url) == "/etude/connexion/code" and self.cookie(current.OFFICE_SIGN_IN):
+            self.ask("GET", url, None, **options)
+        else:
+            self.get("/etude/connexion" if url.startswith("/etude") else "/", **options)
+        self._token_of = _steps(url)
 
     def ask(self, method: str, url: str, status: int | None, **options: Any) -> TestResponse:
         """Ask for anything; `status` None leaves the answer's status to the caller."""
@@ -162,11 +178,13 @@ class Visitor:
             f"{method} {url}: {response.status} {response.headers.get('Location', '')} {words(response)[:600]}"
         )
         check_headers(response)
+        if {line.partition("=")[0] for line in response.headers.getlist("Set-Cookie")} & set(current._PATHS):
+            self.token = ""  # somebody came in, or left: the next form is another's
         if response.mimetype == "text/html" and method != "HEAD" and response.status_code != 303:
             if not options["headers"].get("X-Raw"):
                 check_page(response)
             if found := _CSRF.search(response.text):
-                self.token = found[1]
+                self.token, self._token_of = found[1], _steps(url)
             self.page = response
         return response
 
@@ -176,13 +194,13 @@ class Visitor:
         return next((cookie.value for cookie in cookies.values() if cookie.key == name), None)
 
     def carry(self, name: str, value: str) -> None:
-        """Have the visitor carry a cookie."""
+        """Have the visitor carry a cookie: the forms seen before are of nobody any more."""
+        self.token = ""
         self.client.set_cookie(name, value, domain="pieces.example.fr", path=current._PATHS[name])
 
     def upload(self, url: str, data: bytes, filename: str = "Facture.pdf", status: int = 303) -> TestResponse:
         """Send one file as the body of a request, as the page's script does."""
-        if not self.token:
-            self.get("/etude/connexion")
+        self.see_a_form(url)
         headers = {"X-CSRFToken": self.token, "X-Filename": filename}
         return self.post(url, status, data=data, headers=headers, content_type="application/octet-stream")
 

@@ -89,7 +89,7 @@ def _post_at_once(ports, path, tokens, cookie, code):
     ready, statuses = threading.Barrier(len(ports)), []
 
     def post(port, token):
-        _, page, cookies = _ask(port, "GET", "/etude/connexion")
+        _, page, cookies = _ask(port, "GET", path, headers={"Cookie": f"{cookie}={token}"})
         form = re.search(r'name="csrf_token" value="([^"]+)"', page)[1]
         headers = {
             "Cookie": "; ".join([*cookies, f"{cookie}={token}"]),
