@@ -97,9 +97,16 @@ def count_password(
             throttle.delay(whole, now + throttle.growing(wrong - throttle.NETWORK_LIMIT + throttle.FREE_TRIES + 1))
         failures = throttle.fail(pair, now)
         throttle.delay(pair, now + throttle.growing(failures))
+        detail = {"step": "password"}
+        # As many statements for who is no member, where the record is taken back: the clock tells nobody who is one.
         if member is not None:
-            detail = {"step": "password"}
-            journal.append(gateways, "member.refused", author=unidentified(member, trace), member=member, detail=detail)
+            with models.database.savepoint():
+                journal.append(
+                    gateways, "member.refused", author=unidentified(member, trace), member=member, detail=detail
+                )
+        else:
+            nobody = journal.Author("member", "", "", trace=trace)
+            journal.rehearse(gateways, "member.refused", author=nobody, detail=detail)
         left = max(throttle.waits(pair, now), throttle.waits(whole, now))  # this failure lengthened it
         return Delayed(retry_after=left) if waiting else Wrong()
     if waiting:  # passwords are guessable, unlike the secret of the act: here the right one waits as well

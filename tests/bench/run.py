@@ -17,7 +17,7 @@ from flask import Flask
 from measure import seconds, told
 
 from mespieces import app, config, migrations, models, runtime
-from mespieces.domain import codes, journal
+from mespieces.domain import codes, journal, members
 from mespieces.gateways import keys, streaming
 
 SEAL = 256 << 20
@@ -119,6 +119,26 @@ def bench_refusals(opened: runtime.Runtime) -> bool:
     return alike
 
 
+def bench_members(opened: runtime.Runtime) -> bool:
+    """How long a wrong password takes, of a member's address and of one that nobody has: as for recipients."""
+    gateways = opened.gateways
+    emails = {"member, unknown address": "inconnu@example.fr", "member, wrong password": make.member(gateways).email}
+    taken: dict[str, list[float]] = {name: [] for name in emails}
+    for number in range(ATTEMPTS):
+        for name in random.sample(list(emails), len(emails)):
+            trace = journal.Trace(f"10.{number}.{len(name)}.1", "")
+            started = time.perf_counter()
+            found = members.begin(gateways, emails[name], "mauvais", trace)
+            taken[name].append((time.perf_counter() - started) * 1000)
+            assert isinstance(found, members.Wrong), found
+    unknown, wrong = (statistics.median(times) for times in taken.values())
+    alike = max(unknown, wrong) <= min(unknown, wrong) * (1 + ALIKE)
+    told(
+        "unknown address / wrong password", unknown / wrong, f"median {wrong:.1f} ms, alike: {'yes' if alike else 'NO'}"
+    )
+    return alike
+
+
 def main() -> None:
     """Run every bench."""
     told("what / limit", 1.0, "higher is better, 1 is the limit itself")
@@ -127,17 +147,17 @@ def main() -> None:
         opened = open_product(Path(name))
         journals.bench_append(opened, Path(name))
         bench_views(opened)
-        alike = bench_refusals(opened)
+        alike = bench_refusals(opened) & bench_members(opened)
         opened.database.close()
     with tempfile.TemporaryDirectory() as name:
         journals.bench_lengths(open_product, Path(name))
     with servers.postgresql(durable=True) as server, tempfile.TemporaryDirectory() as name:
         told("on PostgreSQL", 1.0, "")
         opened = open_product(Path(name), servers.create_database(server))
-        alike &= bench_refusals(opened)
+        alike &= bench_refusals(opened) & bench_members(opened)
         opened.database.close()
     if not alike:
-        sys.exit("a stranger can tell by the clock which references exist")
+        sys.exit("a stranger can tell by the clock which references or members exist")
 
 
 if __name__ == "__main__":

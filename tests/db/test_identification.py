@@ -597,14 +597,16 @@ def test_unknown_references_make_one_record_an_hour(gateways, deposit):
 def test_an_unknown_reference_costs_the_work_of_a_known_one(gateways, recipient, caplog):
     access, _ = make.issued(gateways, recipient)
     caplog.set_level(logging.DEBUG, "peewee")
-    wrote = []
+    wrote, asked = [], []
     for reference in (access.reference, codes.draw_reference(), codes.draw_reference()):
         caplog.clear()
         identification.begin(gateways, reference, codes.draw_secret(), make.TRACE)
         said = re.findall(r"(INSERT INTO|UPDATE) \"?(\w+)\"?", caplog.text)
         wrote.append([(verb, table) for verb, table in said if table not in {"throttle", "SET"}])
+        asked.append(len(caplog.records))
 
     assert wrote[0] == wrote[1] == wrote[2]
+    assert asked[0] == asked[2]  # the first of an hour, asked[1], leaves the record that the others rehearse
     assert ("INSERT INTO", "journal_record") in wrote[0]
 
 

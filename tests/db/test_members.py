@@ -1,5 +1,6 @@
 """Members: a password, then a code of their application, enrolled at the first sign-in."""
 
+import logging
 from datetime import timedelta
 
 import make
@@ -252,3 +253,17 @@ def test_a_members_sign_in_and_a_recipients_never_mix(gateways, member):
     with pytest.raises(sign_ins.SignInOver):
         sign_ins.find(gateways, token)
     assert SignIn.select().count() == 1
+
+
+def test_an_unknown_address_costs_the_work_of_a_known_one_and_leaves_no_record(gateways, member, caplog):
+    caplog.set_level(logging.DEBUG, "peewee")
+    asked, wrote = [], []
+    for email in (member.email, "inconnu@example.fr", member.email, "inconnu@example.fr"):
+        caplog.clear()
+        begin(gateways, "mauvais", email)
+        asked.append(len(caplog.records))
+        wrote.append(caplog.text.count("INSERT INTO journal_record"))
+
+    assert len(set(asked)) == 1, asked
+    assert wrote == [1, 1, 1, 1]
+    assert make.count("member.refused") == 2
