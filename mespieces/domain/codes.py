@@ -18,6 +18,7 @@ RECOVERY_LENGTH = 12  # 11 random characters: 55 bits
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
 _READ_AS = str.maketrans({"O": "0", "I": "1", "L": "1"})
 _POINTS = frozenset("_.·•⁃⁓⁻₋−")  # what stands for a dash and is none to Unicode
+_TOO_MANY = 4  # characters typed twice
 _BETWEEN = r"[\s.\-\u2010-\u2015\u00b7]?"
 _BOUNDARIES = re.compile(r"[:;,=|/()\[\]«»“”\"\t\r\n]")
 
@@ -132,6 +133,20 @@ def show(code: str | None) -> str:
         return "effacée"
     size = 5 if len(code) == SECRET_LENGTH else 4
     return "-".join(code[start : start + size] for start in range(0, len(code), size))
+
+
+def mistyped(typed: str) -> str:
+    """Return a secret with a typing error in its groups, so that one character of it is corrected and not twenty typed.
+
+    Nothing is returned of what holds a well-formed secret, wherever it begins, nor of what is no such code at all.
+    """
+    bare = _normalise(typed)
+    if len(bare) > SECRET_LENGTH + _TOO_MANY or not (bare.isascii() and bare.isalnum()):
+        return ""
+    inside = range(len(bare) - SECRET_LENGTH + 1)
+    if any(_well_formed(bare[start : start + SECRET_LENGTH], SECRET_LENGTH) for start in inside):
+        return ""
+    return "-".join(bare[start : start + 5] for start in range(0, len(bare), 5))
 
 
 def _draw(length: int) -> str:

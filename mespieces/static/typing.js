@@ -6,6 +6,7 @@
     reference: { group: 4, total: 8, join: "-", checked: true, name: "cette référence", known: "la référence" },
     secret: { group: 5, total: 20, join: "-", checked: true, name: "ce code", known: "le code d’accès" },
     digits: { group: 4, total: 8, join: " ", checked: false, known: "le code" },
+    six: { group: 3, total: 6, join: " ", checked: false, known: "le code" },
   };
   // What may stand between groups, and what ends a part of a text: the server reads alike (domain/codes.py).
   const SEPARATORS = /[\s\p{Dash}\p{Cf}\u2043_.·•]/gu;
@@ -98,8 +99,12 @@
       else if (kind.checked && bare(input.value)) input.removeAttribute("aria-invalid");
     };
     // A text with more than this code: each code in it goes to its field, unless another stands there, and that is said.
+    // A whole code of another field is more than this one being typed, short as it is.
+    const misplaced = (text) => [...input.form.querySelectorAll("input[data-code]")]
+      .map((field) => KINDS[field.dataset.code])
+      .some((of) => of.checked && of.total < kind.total && bare(text).length === of.total && wellFormed(text));
     const sort = (text) => {
-      if (plain(text, kind)) return false;
+      if (plain(text, kind) && !misplaced(text)) return false;
       const codes = [...input.form.querySelectorAll("input[data-code]")]
         .map((field) => ({ field, of: KINDS[field.dataset.code], code: found(text, KINDS[field.dataset.code]) }))
         .filter(({ field, code }) => code && (field === input || !field.value.trim() || meant(field.value) === code));
@@ -115,6 +120,7 @@
     };
     input.addEventListener("paste", (event) => { if (sort(event.clipboardData?.getData("text") ?? "")) event.preventDefault(); });
     input.addEventListener("input", (event) => {
+      if (said.matches(".ok")) { said.className = "said"; said.textContent = ""; } // told of what was put in before
       if (!event.isComposing) group();
       if (said.textContent || bare(input.value).length === kind.total) speak();
     });

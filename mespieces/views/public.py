@@ -31,7 +31,7 @@ def consult() -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]
     try:
         found = identification.begin(current.gateways(), typed, secret, current.trace())
     except Invalid as error:
-        return _form(reference=again, errors={error.field: str(error)}), 422
+        return _form(reference=again, secret=codes.mistyped(secret), errors={error.field: str(error)}), 422
     if isinstance(found, identification.Delayed):
         return _form(reference=again, errors={"secret": str(found)}), 429, {"Retry-After": str(found.retry_after)}
     if isinstance(found, identification.Wrong):
@@ -64,7 +64,7 @@ def privacy() -> str:
 
 
 def _form(**context: object) -> str:
-    return render_template("public/identification.html", **{"reference": "", "errors": {}, **context})
+    return render_template("public/identification.html", **{"reference": "", "secret": "", "errors": {}, **context})
 
 
 def _well_formed(typed: str) -> str:

@@ -62,6 +62,43 @@ def test_a_secret_typed_in_the_other_field_is_not_shown_again(site, printed):
         assert _shown(refused) == ""
 
 
+def test_a_secret_with_a_typing_error_comes_back_in_its_groups_to_be_corrected(site, printed):
+    reference, secret = printed
+    debtor, bare = site.visitor(), secret.replace("-", "").lower()
+    swapped = "0" if bare[7] != "0" else "2"
+    wrong = bare[:7] + swapped + bare[8:]
+    shown = codes.show(wrong.upper())
+    before = make.everything()
+
+    refused = debtor.post("/consulter", 422, data={"reference": reference, "secret": wrong})
+
+    assert f' value="{shown}"' in refused.text
+    assert 'id="secret-error"' in refused.text
+    assert make.everything() == before
+    assert refused.headers["Cache-Control"] == "no-store"
+    debtor.post("/consulter", data={"reference": reference, "secret": shown[:8] + secret[8] + shown[9:]})
+
+
+def test_a_well_formed_secret_never_comes_back(site, printed):
+    reference, secret = printed
+    bare, other = secret.replace("-", ""), codes.draw_secret()
+    tries = [
+        {"reference": "W08N-0B88", "secret": secret},  # its reference is mistyped
+        {"reference": reference, "secret": codes.show(other)},  # it is another's
+        {"reference": reference, "secret": secret + "0"},
+        {"reference": reference, "secret": "K" + bare},
+        {"reference": reference, "secret": f"{secret} {codes.show(other)}"},
+        {"reference": reference, "secret": f"<b>{secret}"},
+    ]
+    for form in tries:
+        refused = site.visitor().post("/consulter", 422, data=form)
+        meant = refused.text.replace("-", "")
+
+        assert bare not in meant, form
+        assert other not in meant, form
+        assert bare[:15] not in meant, form
+
+
 @pytest.fixture
 def bound(site):
     """A debtor whose codes are told by the office, who has just typed what the act says."""
