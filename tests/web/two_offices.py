@@ -59,13 +59,14 @@ class Caller:
         self.state, _, self.who = rest.partition("/") if name in OF_RECIPIENTS else ("", "", "")
         self.draft: list[dict[str, object]] = []
         self._cookies = dict(visitor.client._cookies)
-        self._token = ""
+        self._tokens: dict[bool, str] = {}
 
     def ask(self, method: str, path: str) -> Any:
         """Ask once, with the anti-forgery field of a page this same browser was shown."""
         data = None
         if method == "POST":
-            data = {"csrf_token": self._token or self._shown()}
+            inside = path.startswith("/etude")  # each side of the site knows its own sessions
+            data = {"csrf_token": self._tokens.get(inside) or self._shown(inside)}
         self.visitor.client._cookies = dict(self._cookies)
         answer = self.visitor.client.open(
             path, method=method, base_url=SITE, buffered=True, data=data, headers={"Referer": f"{SITE}/"},
@@ -75,13 +76,16 @@ class Caller:
             check_headers(answer)
         return answer
 
-    def _shown(self) -> str:
-        page = "/etude/compte" if self.role else "/etude/connexion"
-        self.visitor.get("/pieces" if self.state in {"filed", "second"} else page)
+    def _shown(self, inside: bool) -> str:
+        self.visitor.client._cookies = dict(self._cookies)
+        if inside:
+            self.visitor.get("/etude/compte" if self.role else "/etude/connexion")
+        else:
+            self.visitor.get("/pieces" if self.state in {"filed", "second"} else "/")
         form = "formulaire"
         self._cookies |= {key: one for key, one in self.visitor.client._cookies.items() if one.key == form}
-        self._token = self.visitor.token
-        return self._token
+        self._tokens[inside] = self.visitor.token
+        return self.visitor.token
 
 
 class World:
