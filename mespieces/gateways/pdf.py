@@ -120,7 +120,10 @@ def merge(parts: Iterable[bytes], *, title: str) -> bytes:
 
 
 def compose(template: str, facts: Mapping[str, Any], *, issued_at: datetime) -> bytes:
-    """Return `typst/<template>.typ` filled with `facts`, as PDF/UA-1 dated `issued_at`; the text is made drawable first."""
+    """Return `typst/<template>.typ` filled with `facts`, dated `issued_at`; the text is made drawable first.
+
+    It is PDF/UA-1, and an attestation PDF/A-3a as well (ISO 19005-3): it is kept for years.
+    """
     return _pdf(_typeset(template, legible(dict(facts)), 1.0), template, issued_at)
 
 
@@ -129,7 +132,7 @@ def compose_apart(
 ) -> bytes:
     """Return the same as `compose`, made by a process that gives its memory back, two at a time: for what may be long.
 
-    `attached` JSON files are carried by the PDF, which then is PDF/A-3a as well (ISO 19005-3), the template's task.
+    `template` is one of the attestations, PDF/A-3a and PDF/UA-1; it embeds the `attached` JSON files.
 
     Raises `PressBusy`, `NotComposed`.
     """
@@ -232,7 +235,12 @@ def _pages(sheet: typst.Compiler) -> int:
 
 def _pdf(sheet: typst.Compiler, template: str, issued_at: datetime) -> bytes:
     # the source is given again: a compiler forgets one made of bytes after its first use
-    made = sheet.compile(_source(template), format="pdf", pdf_standards=["ua-1"], timestamp=int(issued_at.timestamp()))
+    made = sheet.compile(
+        _source(template),
+        format="pdf",
+        pdf_standards=["a-3a", "ua-1"] if template.endswith("_attestation") else ["ua-1"],
+        timestamp=int(issued_at.timestamp()),
+    )
     if not isinstance(made, bytes):
         raise TypeError("a PDF is one piece")
     return made

@@ -1,4 +1,4 @@
-"""Typesets one PDF in a process of its own: typst keeps hundreds of megabytes after a long one, and so does who runs it.
+"""Typesets one attestation in a process of its own: typst keeps hundreds of megabytes after a long one, and so does who runs it.
 
 Run alone, with nothing of the product: a JSON object comes in (`source`, `facts`, `issued_at`, `attached`), the PDF goes out.
 """
@@ -21,7 +21,7 @@ def main() -> None:
         format="pdf",
         font_paths=typst.Fonts(include_system_fonts=False),
         ignore_system_fonts=True,
-        pdf_standards=["a-3a", "ua-1"] if asked["attached"] else ["ua-1"],
+        pdf_standards=["a-3a", "ua-1"],
         timestamp=asked["issued_at"],
         sys_inputs={
             "facts": json.dumps(asked["facts"], ensure_ascii=False),

@@ -137,7 +137,10 @@ def test_an_attestation_can_be_read_aloud(facts):
         assert str(opened.Root.Lang).startswith("fr")
         assert opened.Root.ViewerPreferences.DisplayDocTitle
         assert str(opened.docinfo.Title) == facts["title"]
-        assert b"<pdfuaid:part>1</pdfuaid:part>" in opened.Root.Metadata.read_bytes()
+        metadata = opened.Root.Metadata.read_bytes()
+        assert b"<pdfuaid:part>1</pdfuaid:part>" in metadata
+        assert b"<pdfaid:part>3</pdfaid:part>" in metadata
+        assert b"<pdfaid:conformance>A</pdfaid:conformance>" in metadata
         kinds = [str(held.get("/S")) for held in opened.objects if isinstance(held, pikepdf.Dictionary)]
         assert kinds.count("/Table") == kinds.count("/THead") == tables(facts)
         assert kinds.count("/H1") == 1
