@@ -37,10 +37,18 @@ class SheetsPrintedMeanwhile(Refused):
     )
 
 
-class NothingToPrint(Refused):
-    """Every recipient has identified themselves already: each new sheet needs its own motive."""
+class MotiveNeededForSome(MotiveNeeded):
+    """Of the sheets asked for at once, some are of recipients identified already: one reason is stated for them all."""
 
-    message = "Tous les destinataires se sont déjà identifiés : imprimez leur feuillet un par un, avec un motif."
+    message = (
+        "Des destinataires se sont déjà identifiés : indiquez pourquoi de nouveaux codes d’accès sont nécessaires."
+    )
+
+
+class NothingToPrint(Refused):
+    """Every recipient has identified themselves already, and their sheets were not asked for."""
+
+    message = "Tous les destinataires se sont déjà identifiés : demandez aussi leurs feuillets, avec un motif."
 
 
 def of(recipient: Recipient) -> Access:
@@ -102,8 +110,13 @@ def put(
 
 def unused(deposit: Deposit) -> list[Access]:
     """Return the accesses nobody was identified with yet, in the order of the recipients."""
+    return [access for access in every(deposit) if access.first_identified_at is None]
+
+
+def every(deposit: Deposit) -> list[Access]:
+    """Return the accesses of the deposit, in the order of the recipients."""
     query = Access.select(Access, Recipient).join(Recipient).where(Recipient.deposit == deposit)
-    return list(query.where(Access.first_identified_at.is_null()).order_by(Recipient.added_at, Recipient.id))
+    return list(query.order_by(Recipient.added_at, Recipient.id))
 
 
 def last_printed(accesses: Iterable[Access]) -> str:
@@ -120,21 +133,30 @@ def issue_all(
     last: str,
     by: journal.Author,
     member: Member | None = None,
+    everyone: bool = False,
+    motive: str = "",
 ) -> None:
     """Give each access of `drawn` its new secret, stretched beforehand: all of them, or none; the old ones stop at once.
 
-    `last` is what `last_printed` said when the member was shown what would be printed. Raises
-    `SheetsPrintedMeanwhile`, also when somebody identified themselves since, `NotFiled`, `AlreadyWithdrawn`.
+    `drawn` holds those of `unused`, or of `every` where `everyone` is asked for; `motive` is journaled for who was
+    identified already. `last` is what `last_printed` said of all when the member was shown what would be printed.
+    Raises `SheetsPrintedMeanwhile`, also when somebody identified themselves since, `MotiveNeededForSome`, `NotFiled`,
+    `AlreadyWithdrawn`.
     """
+    motive = text.line(motive, "motive", needed=False)
     with models.write():
         now = gateways.clock.now()
         printable(deposit.id, now)
-        present = unused(deposit)
-        if last_printed(present) != last or {access.id for access in present} != drawn.keys():
+        accesses = every(deposit)
+        present = accesses if everyone else [access for access in accesses if access.first_identified_at is None]
+        if last_printed(accesses) != last or {access.id for access in present} != drawn.keys():
             raise SheetsPrintedMeanwhile
+        if not motive and any(access.first_identified_at for access in present):
+            raise MotiveNeededForSome
         for access in present:
             _replace(access, drawn[access.id], now, member)
-            detail = {"again": access.issued_at is not None, "batch": True}
+            why = {"motive": motive} if access.first_identified_at else {}
+            detail = {"again": access.issued_at is not None, "batch": True, **why}
             journal.append(gateways, "recipient.access_issued", author=by, recipient=access.recipient, detail=detail)
 
 

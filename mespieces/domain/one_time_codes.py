@@ -53,6 +53,8 @@ class TooManyTold(TooManyAsked):
         "Cette identification a déjà reçu {most} codes. Demandez au destinataire de recommencer depuis la première page, "
         "avec sa référence et son code d’accès."
     )
+    heading = "Une nouvelle identification est nécessaire"
+    advice = "Rien n’oblige à attendre : dès qu’il a recommencé, rechargez sa page et donnez-lui un autre code."
 
 
 class TooSoon(TooMany):

@@ -25,24 +25,39 @@ def issue(
     return sheet
 
 
-def issue_all(gateways: Gateways, deposit: Deposit, last: str, *, by: journal.Author, member: Member | None) -> bytes:
+def issue_all(
+    gateways: Gateways,
+    deposit: Deposit,
+    last: str,
+    *,
+    by: journal.Author,
+    member: Member | None,
+    everyone: bool = False,
+    motive: str = "",
+) -> bytes:
     """Return one PDF with the sheets of all who have not identified themselves yet, each with a new secret.
+
+    Those of who has, too, where `everyone` is asked for with a motive.
 
     1. Draw and stretch the secrets, and typeset every sheet: nothing is changed yet.
     2. Put all the secrets in place in one transaction, each journaled; where that fails, nothing is given.
 
     Raises `NothingToPrint`, and as `accesses.issue_all`.
     """
-    present = accesses.unused(deposit)
+    present = accesses.every(deposit) if everyone else accesses.unused(deposit)
     if not present:
         raise accesses.NothingToPrint
+    if not motive.strip() and any(access.first_identified_at for access in present):
+        raise accesses.MotiveNeededForSome
     stretched, printed, shared = {}, [], _shared(deposit)
     for access in present:  # (1)
         secret = codes.draw_secret()
         stretched[access.id] = passwords.stretch(secret)
         printed.append(pdf.access_sheet(_facts(gateways, deposit, access.recipient, access, secret, shared)))
     merged = pdf.merge(printed, title="Feuillets d’accès")
-    accesses.issue_all(gateways, deposit, stretched, last=last, by=by, member=member)  # (2)
+    accesses.issue_all(
+        gateways, deposit, stretched, last=last, by=by, member=member, everyone=everyone, motive=motive
+    )  # (2)
     return merged
 
 

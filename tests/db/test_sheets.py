@@ -2,6 +2,7 @@
 
 import io
 import re
+from datetime import timedelta
 
 import make
 import pypdfium2
@@ -20,9 +21,9 @@ def deposit(gateways):
     return make.filed(gateways, blanks=2, recipients=NAMES)
 
 
-def printed(gateways, deposit, last=None):
-    last = accesses.last_printed(accesses.unused(deposit)) if last is None else last
-    return sheets.issue_all(gateways, deposit, last, by=journal.OPERATOR, member=None)
+def printed(gateways, deposit, last=None, **asked):
+    last = accesses.last_printed(accesses.every(deposit)) if last is None else last
+    return sheets.issue_all(gateways, deposit, last, by=journal.OPERATOR, member=None, **asked)
 
 
 def read(made):
@@ -69,7 +70,7 @@ def test_who_has_come_already_keeps_their_sheet(gateways, deposit):
 
 
 def test_a_second_click_prints_nothing_and_leaves_the_first_sheets_good(gateways, deposit):
-    last = accesses.last_printed(accesses.unused(deposit))
+    last = accesses.last_printed(accesses.every(deposit))
     found, _ = read(printed(gateways, deposit, last))
 
     with pytest.raises(accesses.SheetsPrintedMeanwhile):
@@ -96,12 +97,49 @@ def test_somebody_who_comes_in_meanwhile_keeps_their_access(gateways, deposit, m
     assert "recipient.access_issued" not in make.operations(deposit.id)
 
 
-def test_all_who_came_are_printed_one_by_one(gateways):
+def test_where_all_have_come_nothing_is_printed_unless_they_are_asked_for(gateways):
     deposit = make.filed(gateways, blanks=1)
     make.identified(gateways, make.first(deposit))
 
     with pytest.raises(accesses.NothingToPrint):
         printed(gateways, deposit)
+    assert len(read(printed(gateways, deposit, everyone=True, motive="Acte perdu"))[0]) == 1
+
+
+def test_those_who_have_come_are_printed_too_where_asked_for_one_motive(gateways, deposit):
+    someone = make.first(deposit)
+    session = make.identified(gateways, someone)
+    before = make.everything()
+    with pytest.raises(accesses.MotiveNeededForSome):
+        printed(gateways, deposit, everyone=True, motive=" ")
+    drawn = {access.id: "x" for access in accesses.every(deposit)}
+    last = accesses.last_printed(accesses.every(deposit))
+    with pytest.raises(accesses.MotiveNeededForSome):
+        accesses.issue_all(gateways, deposit, drawn, last=last, by=journal.OPERATOR, everyone=True)
+    assert make.everything() == before
+
+    found, _ = read(printed(gateways, deposit, everyone=True, motive="Acte signifié de nouveau"))
+
+    assert len(found) == len(NAMES)
+    for access, pair in zip(accesses.every(deposit), found, strict=True):
+        assert identification.begin(gateways, *pair, make.TRACE).sign_in.access_id == access.id
+    assert type(session).get().ended_at is not None
+    issued = [entry for entry in journal.story(deposit) if entry.operation == "recipient.access_issued"]
+    motives = {
+        entry.body["object"].get("recipient"): entry.body["detail"].get("motive") for entry in issued[: len(NAMES)]
+    }
+    assert sorted(motives.values(), key=str) == ["Acte signifié de nouveau", None, None]
+
+
+def test_a_sheet_printed_alone_meanwhile_stops_the_batch(gateways, deposit):
+    someone = make.first(deposit)
+    make.identified(gateways, someone)
+    last = accesses.last_printed(accesses.every(deposit))
+    gateways.clock.advance(timedelta(minutes=1))
+    make.issued(gateways, someone, "Acte perdu")
+
+    with pytest.raises(accesses.SheetsPrintedMeanwhile):
+        printed(gateways, deposit, last, everyone=True, motive="Acte signifié de nouveau")
 
 
 def test_a_sheet_that_cannot_be_made_changes_no_secret(gateways, deposit, monkeypatch):

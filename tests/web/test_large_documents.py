@@ -194,11 +194,15 @@ def _post(port: int, page: str, to: str, form: dict[str, str], cookie: str = "")
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", page, headers={"Cookie": cookie})
         answer = connection.getresponse()
-        token = re.search(r'name="csrf_token" value="([^"]+)"', answer.read().decode())
+        shown = answer.read().decode()
+        token = re.search(r'name="csrf_token" value="([^"]+)"', shown)
         assert token
+        last = re.search(r'name="last" value="([^"]*)"', shown)
         cookies = "; ".join(filter(None, [cookie, answer.headers["Set-Cookie"].split(";")[0]]))
         headers = {"Cookie": cookies, "Content-Type": "application/x-www-form-urlencoded"}
-        connection.request("POST", to, urlencode({"csrf_token": token[1], **form}), headers)
+        connection.request(
+            "POST", to, urlencode({"csrf_token": token[1], "last": last[1] if last else "", **form}), headers
+        )
         answer = connection.getresponse()
         answer.read()
         return answer.status

@@ -38,6 +38,11 @@ def _files(*named):
     return {"files": [(io.BytesIO(data), name) for name, data in named]}
 
 
+def _last(page):
+    """Return what the form says of the newest sheet."""
+    return re.search(r'name="last" value="([^"]*)"', page.text)[1]
+
+
 def _titles(page):
     return re.findall(r"Pièce \d+\s:\s</span>([^<]*)</h3>", page.text)
 
@@ -250,7 +255,9 @@ def test_another_sheet_stops_the_former_and_needs_a_motive_after_the_first_ident
 
     assert 'id="motive-error"' in office.post(at + "/feuillet", 422).text
     debtor.get("/pieces")
-    office.post(at + "/feuillet", 200, data={"motive": "Acte perdu"})
+    office.post(at + "/feuillet", 409, data={"motive": "Acte perdu"})  # without saying which one it replaces
+    debtor.get("/pieces")
+    office.post(at + "/feuillet", 200, data={"motive": "Acte perdu", "last": _last(office.get(at))})
 
     debtor.get("/pieces", 303)
     debtor.post("/consulter", 422, data=old)
@@ -406,3 +413,34 @@ def test_the_office_reads_until_when_codes_are_refused_and_tells_none_meanwhile(
     site.gateways.clock.advance(timedelta(minutes=1))
     make.issued(site.gateways, who)
     assert "sont refusés" not in office.get(at).text
+
+
+def test_the_sheets_of_who_has_come_are_printed_with_the_others_for_a_motive(site, office, marchand):
+    deposit = make.filed(site.gateways, marchand.office, recipients=("Alexandre Payet", "Béatrice Roux"))
+    at = f"/etude/depots/{deposit.id}"
+    assert 'name="everyone"' not in office.get(at).text
+    make.identified(site.gateways, make.first(deposit))
+
+    page = office.get(at)
+    assert "1 destinataire déjà identifié n’en aura pas" in page.text
+    asked = {"last": _last(page), "everyone": "1"}
+    refused = office.post(f"{at}/feuillets", 422, data=asked)
+    assert 'id="batch-motive-error"' in refused.text
+    assert 'name="everyone" value="1" checked' in refused.text
+    made = office.post(f"{at}/feuillets", 200, data=asked | {"motive": "Acte signifié de nouveau"})
+    assert made.mimetype == "application/pdf"
+    assert "Acte signifié de nouveau" in make.everything()
+
+
+def test_a_member_who_told_as_many_codes_as_there_are_is_told_to_have_it_begun_again(site, office, marchand):
+    deposit = make.filed(site.gateways, marchand.office)
+    at = f"/etude/depots/{deposit.id}/destinataires/{make.first(deposit).id}"
+    make.waiting(site.gateways, make.first(deposit), "office")
+    for _ in range(one_time_codes.CODES_A_SIGN_IN - 1):
+        office.post(at + "/code", 200, data={"reason": "Au guichet"})
+
+    refused = office.post(at + "/code", 429, data={"reason": "Au guichet"}).text
+
+    assert "Cette identification a déjà reçu 5 codes" in refused
+    assert "Rien n’oblige à attendre" in refused
+    assert "figurant sur l’acte" not in refused

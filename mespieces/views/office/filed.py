@@ -61,7 +61,7 @@ def print_sheet(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tuple[st
     try:
         sheet = sheets.issue(
             current.gateways(), recipient, by=current.author(), member=current.member(),
-            motive=request.form.get("motive", ""), last=request.form.get("last"),
+            motive=request.form.get("motive", ""), last=request.form.get("last", ""),
         )  # fmt: skip
     except accesses.MotiveNeeded as error:
         return person_page(deposit, recipient, errors={error.field: str(error)}), 422
@@ -90,12 +90,16 @@ def print_enrolment(deposit_id: UUID, recipient_id: UUID) -> BaseResponse | tupl
 
 
 @door.bp.post("/depots/<uuid:deposit_id>/feuillets")
-def print_sheets(deposit_id: UUID) -> BaseResponse:
-    """Draw new secrets for all who have not come yet, and give their sheets in one PDF."""
-    deposit = door.find(deposit_id)
-    made = sheets.issue_all(
-        current.gateways(), deposit, request.form.get("last", ""), by=current.author(), member=current.member()
-    )
+def print_sheets(deposit_id: UUID) -> BaseResponse | tuple[str, int]:
+    """Draw new secrets for all who have not come yet, or for everybody with a motive, and give their sheets in one PDF."""
+    deposit, typed = door.find(deposit_id), request.form
+    try:
+        made = sheets.issue_all(
+            current.gateways(), deposit, typed.get("last", ""), by=current.author(), member=current.member(),
+            everyone="everyone" in typed, motive=typed.get("motive", ""),
+        )  # fmt: skip
+    except Invalid as error:
+        return page_of(deposit, batch=typed, batch_error=str(error)), 422
     response = Response(made, mimetype="application/pdf")
     response.headers["Content-Disposition"] = streams.named(f"Feuillets {deposit.office_reference}.pdf", inline=True)
     return response
@@ -165,9 +169,9 @@ def tell_code(deposit_id: UUID, recipient_id: UUID) -> str | tuple[str, int]:
 def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | None = None, **context: object) -> str:
     """Show a filed deposit."""
     now, everybody = current.gateways().clock.now(), recipients.listed(deposit)
-    unused = accesses.unused(deposit)
+    printable = accesses.every(deposit)
     return render_template(
-        "deposits/show.html", deposit=deposit, unused=unused, last_printed=accesses.last_printed(unused), state=deposits.state(deposit, now),
+        "deposits/show.html", deposit=deposit, every=printable, last_printed=accesses.last_printed(printable), state=deposits.state(deposit, now),
         documents=paging.cut(documents.listed(deposit), PAGE, "pieces"), people=everybody,
         recipients=paging.cut(everybody, PAGE, "destinataires"),
         accesses=accesses.by_deposit(deposit), significations=significations.latest(deposit),
@@ -175,7 +179,7 @@ def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | Non
         failures=identification.failures_today(current.gateways(), deposit),
         lapse=deposits.warning(deposit, now), forgets_at=purges.forgets_at(current.gateways(), deposit), today=door.today(), typed=typed or {}, errors=errors or {},
         told=announcements.told(deposit) if deposit.withdrawn_at else (), replacement=replacements.of(deposit),
-        **{"withdrawal": {}, "withdrawal_error": "", "proofs": {}, "proofs_error": "", **context},
+        **{"withdrawal": {}, "withdrawal_error": "", "proofs": {}, "proofs_error": "", "batch": {}, "batch_error": "", **context},
     )  # fmt: skip
 
 
