@@ -134,7 +134,7 @@ EXPECTED = {
     "GET /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>": _deposit(404, 200, 200, 200),
     "POST /etude/depots/<uuid:deposit_id>/feuillets": _deposit(409, 200, 409, 409),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/application": _deposit(404, 200, 409, 409),
-    "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/feuillet": _deposit(409, 200, 409, 409),
+    "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/feuillet": _deposit(409, 409, 409, 409),  # the form says which sheet it has seen
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/signification": _deposit(404, 422, 422, 422),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/code": _deposit(404, 422, 422, 422),
     "POST /etude/depots/<uuid:deposit_id>/destinataires/<uuid:recipient_id>/canal": _deposit(404, 422, 422, 422),
