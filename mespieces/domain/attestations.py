@@ -156,13 +156,13 @@ def compose(gateways: Gateways, template: str, read: Callable[[datetime], attest
     checkpoints.publish(gateways)
     with journal.snapshot():
         now = gateways.clock.now()
-        facts, cited = read(now)
+        facts, cited, lost = read(now)
         carried = receipts.of(cited)
-    shown = facts | _certainty(cited, carried) | {"audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
+    shown = facts | _certainty(cited, carried, lost) | {"audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
     return pdf.compose_apart(template, shown, issued_at=now, attached={one.name: one.data for one in carried})
 
 
-def _certainty(cited: Sequence[tuple[str, int]], carried: Sequence[receipts.Receipt]) -> dict[str, Any]:
+def _certainty(cited: Sequence[tuple[str, int]], carried: Sequence[receipts.Receipt], lost: int) -> dict[str, Any]:
     """Return what an attestation says of its receipts, and of who dated them when a third party dated them all.
 
     A record without a receipt was purged, or stands at the undated end of a closed journal: it will never have one.
@@ -171,7 +171,8 @@ def _certainty(cited: Sequence[tuple[str, int]], carried: Sequence[receipts.Rece
     complete = bool(carried) and len(dates) == len(carried)
     return {
         "receipts": len(carried),
-        "missing": len(cited) - len(carried),
+        "missing": len(cited) + lost - len(carried),
+        "closed": any(log != journal.head().log for log, _ in cited),
         "provisional": not complete and bool(carried),
         "dated": attested.moment(max(dates)) if complete else None,
         "authorities": sorted({one.authority for one in carried}) if complete else [],

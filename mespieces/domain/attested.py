@@ -35,6 +35,8 @@ class Attested(NamedTuple):
 
     facts: dict[str, Any]
     cited: list[tuple[str, int]]
+    lost: int = 0
+    """Records it rests on that were purged, and cannot be told from others any more."""
 
 
 def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> Attested:
@@ -56,7 +58,8 @@ def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> Att
         "documents": [document_line(document) for document in listed],
         "recipients": _recipients(deposit),
     }
-    return Attested(facts, _deposited(deposit, listed))
+    cited = _deposited(deposit, listed)
+    return Attested(facts, cited, 1 + len(listed) - len(cited) if deposit.purged_at else 0)
 
 
 def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetime) -> Attested:
@@ -112,6 +115,7 @@ def common(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, 
         "office_reference": deposit.office_reference,
         "filed": moment(deposit.filed_at),
         "withdrawn": moment(deposit.withdrawn_at) if deposit.withdrawn_at else None,
+        "erased": bool(deposit.purged_at),
         "journal": {"log": head.log, "size": french.number(head.size), "root": grouped(head.root)},
         "issued": moment(now),
         "issued_at": french.instant(now),

@@ -7,7 +7,17 @@ import make
 import pypdf
 import pytest
 
-from mespieces.domain import attestations, checkpoints, clockwork, deletions, journal, retention, withdrawals
+from mespieces.domain import (
+    attestations,
+    checkpoints,
+    clockwork,
+    deletions,
+    journal,
+    offers,
+    purges,
+    retention,
+    withdrawals,
+)
 from mespieces.models import Deposit, Document, JournalCheckpoint, JournalLog, JournalRecord
 from mespieces.verifier import attached, note, receipt
 
@@ -95,3 +105,27 @@ def test_of_a_withdrawn_deposit_it_tells_the_withdrawal_too(gateways, deposit):
     operations = [one.header.operation for one in sorted(verdicts(gateways, made), key=lambda one: one.header.sequence)]
     assert operations == ["deposit.withdrawn", "deposit.expired", *["document.deleted"] * 2]
     assert checkpoints.verify(gateways).findings == ()
+
+
+def test_what_is_attested_once_the_journal_forgot_says_that_nothing_joined_proves_it(gateways, deposit):
+    end(gateways, deposit)
+    for _ in range(3):
+        offers.tell(gateways)
+        gateways.clock.advance(timedelta(days=100))
+        clockwork.confirm(gateways.clock.now())
+        purges.run(gateways)
+    current = Deposit.get_by_id(deposit.id)
+    assert current.purged_at
+    recipient = make.first(current)
+
+    for made in (
+        attest(gateways, current),
+        attestations.of_deposit(gateways, current, by=journal.OPERATOR),
+        attestations.of_consultations(gateways, recipient, by=journal.OPERATOR),
+        attestations.of_statement(gateways, current, gateways.clock.now().date(), by=journal.OPERATOR),
+    ):
+        text = words(made)
+        assert "sans preuve jointe" in text.split("Étude")[0]
+        assert "Rien de ce qui est rapporté ici" in text
+        assert "provisoire" not in text
+        assert attached.receipts(made) == {}

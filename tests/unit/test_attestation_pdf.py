@@ -41,7 +41,7 @@ def case(**facts):
         "court": "Tribunal judiciaire de Nantes", "order_number": "2026-1187", "order_date": "4 novembre 2026",
         "office_reference": "NTE-4821", "filed": MOMENT, "withdrawn": None, "issued": MOMENT,
         "issued_at": MOMENT["paris"], "issued_for": "Camille Marchand",
-        "dated": None, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "audit": "https://pieces.example.fr/audit",
+        "dated": None, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "erased": False, "closed": False, "audit": "https://pieces.example.fr/audit",
         "journal": {"log": LOG, "size": "12 345", "root": digest(0xABCD)},
     } | facts  # fmt: skip
 
@@ -196,7 +196,14 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
         (deletion(), f"9002 Fichiers supprimés 24 novembre 2026 à 11 h 02 · 2026-11-24 10:02:00 UTC {digest(2)}"),
         (deletion(withdrawn=MOMENT, motive="Erreur"), "avait été retiré par l’étude le 24 novembre"),
         (deposit(missing=1), "Un enregistrement cité n’a plus de reçu"),
-        (deposit(receipts=0, missing=5, provisional=False), "5 enregistrements cités n’ont plus de reçu"),
+        (deposit(missing=2), "2 enregistrements cités n’ont plus de reçu, sur 7"),
+        (deposit(), "Attestation provisoire de l’étude"),
+        (consultation(), "Attestation provisoire, établie pour"),
+        (deposit(receipts=0, missing=5, provisional=False), "Attestation sans preuve jointe de l’étude"),
+        (consultation(0, 4, receipts=0, provisional=False, erased=True), "Attestation sans preuve jointe, établie"),
+        (consultation(0, 4, receipts=0, provisional=False), "Constat, établi pour"),
+        (consultation(0, 4, receipts=0, provisional=False), "Ce que cette attestation constate"),
+        (consultation(0, 4, receipts=0, provisional=False), "Qu’aucune consultation n’a eu lieu"),
         (
             deposit(dated=MOMENT, provisional=False, authorities=["Temps", "Heure"]),
             "(RFC 3161, Temps, Heure) a daté le journal après chaque enregistrement cité",
@@ -216,6 +223,16 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
 )
 def test_an_attestation_says_plainly_how_things_stand(facts, said):
     assert said in words(made(facts))
+
+
+@needs_pdftotext
+@pytest.mark.parametrize("make", [deposit, consultation, deletion])
+def test_what_the_journal_forgot_is_not_said_to_be_proven(make):
+    text = words(made(make(receipts=0, missing=5, provisional=False)))
+
+    assert "Sans preuve jointe. Le contenu des enregistrements" in text
+    assert "Rien de ce qui est rapporté ici" in text
+    assert "Le journal du service porte" not in text
 
 
 @needs_pdftotext
