@@ -221,7 +221,7 @@ Dossier {deposit.office_reference}, {deposit.creditor}
 Ce qu’il contient
 
 {listed}  recus/
-    {_counted(given, "reçu", "reçus")}, un pour chaque enregistrement du journal au sujet de ce dépôt.
+    {_counted(given, "reçu", "reçus")}, un pour chaque enregistrement au sujet de ce dépôt dont le journal garde le contenu.
 {provisional}{missing}
 Un reçu contient un enregistrement du journal, tel qu’il a été écrit, et la preuve qu’il y est. Il se vérifie sans le
 service et pour toujours, même quand le journal l’a effacé. Gardez ce dossier entier, sans rien y changer.
