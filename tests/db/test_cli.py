@@ -345,7 +345,8 @@ def test_a_dropped_draft_leaves_its_records_alone(gateways):
     assert make.operations(draft.id)[-3:] == ["document.withdrawn", "document.withdrawn", "deposit.withdrawn"]
     body = json.loads(bytes(models.JournalPayload.select().where(models.JournalPayload.group == "proof")
                             .order_by(models.JournalPayload.sequence.desc()).get().body))  # fmt: skip
-    assert (body["object"], body["detail"]) == ({"deposit": str(draft.id)}, {"draft": True})
+    of = {"deposit": str(draft.id), "office": str(draft.office_id)}
+    assert (body["object"], body["detail"]) == (of, {"draft": True})
     with pytest.raises(deposits.DepositMissing):
         drafts.drop(gateways, draft.id, by=journal.OPERATOR)
 
