@@ -179,7 +179,7 @@ def head() -> JournalLog:
 
 def suspended() -> bool:
     """Tell whether nothing may be added to the open journal. Raises `JournalClosed`."""
-    return Fact.select().where(Fact.name == SUSPENDED, Fact.detail == head().log).exists()
+    return Fact.get_or_none(Fact.name == SUSPENDED, Fact.detail == head().log) is not None
 
 
 def continued() -> JournalLog | None:

@@ -56,6 +56,7 @@ def show() -> str:
         emblem_width=emblem.WIDTH,
         time=clockwork.last_record(),
         verified=checkpoints.last_verification(),
+        suspended=journal.suspended(),
         recent=recent,
         tokens=anchors.over(one.size for one in recent),
         dated=anchors.situation(current.gateways()),

@@ -41,6 +41,16 @@ def lost(gateways, filed):
     return lose
 
 
+def test_the_audit_page_says_first_that_the_journal_is_interrupted_and_does_not_call_it_intact(site, gateways, lost):
+    checkpoints.verify(gateways)
+    assert "Chaîne intacte" in site.visitor().get("/audit").text
+    lost()
+
+    page = site.visitor().get("/audit").text
+    assert "Journal interrompu" in page
+    assert "Chaîne intacte" not in page
+
+
 def test_recipients_and_members_read_in_words_that_nothing_can_be_recorded(site, gateways, filed, lost):
     payet, clerk, stranger = make.first(filed), site.member(make.member(gateways, filed.office)), site.visitor()
     (_, secret), wrong = make.issued(gateways, payet), codes.draw_secret()
