@@ -73,7 +73,8 @@ def send(gateways: Gateways, token: str, *, again: bool = False) -> SignIn:
     """Have a code sent by e-mail, where that is the way; a code already on its way is not sent twice.
 
     Mails that carry a code leave 30 seconds apart, whatever the address and the sign-in: to who asks again that is
-    said; to who corrects an address the mail is promised, and leaves when its turn comes. Raises `TooSoon`, `TooManyAsked`, `SignInOver`.
+    said; to who corrects an address the mail is promised, and leaves when its turn comes. No code leaves that would be
+    refused. Raises `TooSoon`, `TooManyAsked`, `CodesExhausted`, `SignInOver`.
     """
     sign_in = sign_ins.find(gateways, token)
     if sign_in.way != "email" or (sign_in.code_step is not None and not again):
@@ -81,6 +82,8 @@ def send(gateways: Gateways, token: str, *, again: bool = False) -> SignIn:
     with models.write():
         row = sign_ins.locked(gateways, sign_in)
         now = gateways.clock.now()
+        if spent := throttle.exhausted(wrong_codes(sign_in.access), now):
+            raise CodesExhausted(retry_after=spent)
         # An act gives its holder no means to flood somebody's mailbox: addresses and sign-ins change, the count stays.
         mails = throttle.key("code-mail", str(row.access_id))
         wait = timedelta(seconds=throttle.waits(mails, now))

@@ -273,8 +273,8 @@ def test_the_keyboard_alone_has_an_attestation_verified(
         page = anyone.open("/audit")
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         look(anyone, "audit-ouvert")
-        press_until(page, "receipt")
-        with page.expect_file_chooser() as chosen:
+        with page.expect_file_chooser() as chosen:  # told to the browser well before the key that asks for it
+            press_until(page, "receipt")
             page.keyboard.press("Enter")
         chosen.value.set_files(tmp_path / "attestation.pdf")
         press_until(page, "Vérifier")

@@ -297,7 +297,10 @@ class Recipients(Machine):
         if attempt.way != "email" or (attempt.code and not again):
             one_time_codes.send(self.gateways, attempt.token, again=again)
             return
-        if attempt.given_at and self.now - attempt.given_at < timedelta(seconds=30):
+        if self.day.now_at(self.now) >= 25:
+            with pytest.raises(one_time_codes.CodesExhausted):
+                one_time_codes.send(self.gateways, attempt.token, again=again)
+        elif attempt.given_at and self.now - attempt.given_at < timedelta(seconds=30):
             with pytest.raises(one_time_codes.TooSoon):
                 one_time_codes.send(self.gateways, attempt.token, again=again)
         elif attempt.given >= 5 or self.mails.now_at(self.now) >= 20:
