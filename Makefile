@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 DATA ?= ./demo-data
 PORT ?= 8080
-WORKERS ?= 2
+WORKERS ?= 3
 FUZZ ?= 20
 RUNS ?= 200
 SEED ?=
@@ -24,7 +24,7 @@ demo: .venv/.runtime ## Try the product on http://127.0.0.1:8080 (PORT=8080 DATA
 	@exec $(BIN)/mespieces demo --data "$(DATA)" --port "$(PORT)"
 
 .PHONY: test
-test: .venv/.dev ## Run every test, on SQLite, on PostgreSQL and in a browser (WORKERS=2)
+test: .venv/.dev ## Run every test, on SQLite, on PostgreSQL and in a browser (WORKERS=3)
 	@.ci/programs.sh tests
 	@$(BIN)/python -m pytest -n $(WORKERS)
 

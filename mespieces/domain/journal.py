@@ -123,7 +123,7 @@ def append(
     The head's row is locked until the transaction ends, so that sequences have no gap; call it last.
     Raises `JournalClosed`, `JournalSuspended`.
     """
-    if not models.database.in_transaction():
+    if not models.database.obj.in_transaction():
         raise RuntimeError("a record is appended inside the transaction of its fact")
     head = _lock_head()
     instant = gateways.clock.now()
@@ -138,7 +138,7 @@ def append(
     what = _object(owner, document, recipient, consultation, member, whose)
     bodies: _Bodies = {"proof": _proof(author, what, detail or {}), "trace": author.trace.body()}
     head = _write(head, operation, now, bodies, owner.id if owner else None, whose)
-    _execute(_MOVE_HEAD, head.size, head.hash, head.time, head.log)
+    models.execute(_MOVE_HEAD, head.size, head.hash, head.time, head.log)
     return head.size - 1
 
 
@@ -233,7 +233,7 @@ class Line(NamedTuple):
 
 def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 2_000) -> Iterator[Line]:
     """Yield the records `start` ≤ sequence < `stop` of `log` in order, in constant memory."""
-    while rows := _execute(_READ, log, start, stop, batch).fetchall():
+    while rows := models.execute(_READ, log, start, stop, batch).fetchall():
         for *told, salt, body, trace_salt, trace, deposit, office in rows:
             proof = None if salt is None or body is None else (salt, body)
             beside = None if trace_salt is None or trace is None else (trace_salt, trace)
@@ -295,14 +295,8 @@ _READ = (
 )
 
 
-def _execute(statement: str, *values: object) -> Any:
-    if not models.is_sqlite():
-        statement = statement.replace("?", "%s")
-    return models.database.obj.execute_sql(statement, values)
-
-
 def _lock_head() -> _Head:
-    row = _execute(_LOCK_HEAD if models.is_sqlite() else f"{_LOCK_HEAD} FOR UPDATE").fetchone()
+    row = models.execute(_LOCK_HEAD if models.is_sqlite() else f"{_LOCK_HEAD} FOR UPDATE").fetchone()
     if row is None:
         raise JournalClosed
     *head, suspended = row
@@ -327,10 +321,10 @@ def _write(  # the record exactly as the format's page says
         record.Header(**committed, log=head.log, operation=operation, previous=head.hash, sequence=head.size, time=time)
     )
     hashed = record.record_hash(header).hex()
-    _execute(_ADD_RECORD, head.log, head.size, head.hash, hashed, operation, time, header)
+    models.execute(_ADD_RECORD, head.log, head.size, head.hash, hashed, operation, time, header)
     about = _write_id(deposit), _write_id(office)
     proof = head.log, head.size, "proof", salts["proof"], bodies["proof"], *about
-    _execute(_ADD_PAYLOADS, *proof, head.log, head.size, "trace", salts["trace"], bodies["trace"])
+    models.execute(_ADD_PAYLOADS, *proof, head.log, head.size, "trace", salts["trace"], bodies["trace"])
     return _Head(head.log, head.size + 1, hashed, time)
 
 

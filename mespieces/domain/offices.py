@@ -1,5 +1,6 @@
 """Offices (*études*) and their members: who deposits, and with what role."""
 
+from functools import cache
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -87,7 +88,7 @@ def add(  # the operator's act, before any member exists
     territory: str = "",
 ) -> Office:
     """Add an office. Raises `Invalid` naming the field at fault, `OfficeNameTaken`."""
-    if time_zone not in available_timezones():
+    if time_zone not in _time_zones():
         raise TimeZoneUnknown
     if territory not in calendar.TERRITORIES:
         raise Invalid(field="territory")
@@ -211,3 +212,9 @@ def staffed() -> list[Office]:
 
 def _bears(name: str) -> pw.Expression:
     return pw.fn.LOWER(Office.name) == name.lower()
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    """Return the names of all time zones: the library reads every file of theirs, and they are the same until the next start."""
+    return frozenset(available_timezones())

@@ -85,7 +85,9 @@ def _check_members(value: dict[object, object]) -> None:
     for key, member in value.items():
         if not isinstance(key, str) or not key.isascii():
             raise NotCanonical(f"a key must be ASCII text: {key!r}")
-        if not (type(member) is str and member.isascii()):  # most are, and need no more
+        if type(member) is dict:
+            _check_members(member)
+        elif not (type(member) is str and member.isascii()):  # most are, and need no more
             _check(member)
 
 

@@ -158,7 +158,7 @@ def commit(group: Group, salt: bytes, body: bytes) -> str:
 
 def format_time(instant: datetime) -> str:
     """Write an aware instant as headers do: UTC, microseconds, `Z`."""
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_time(time: str) -> datetime:
@@ -220,8 +220,8 @@ def _require(value: Mapping[str, Any], where: str, shape: _Shape) -> None:
         kind = shape.allowed.get(key)
         if kind is None:
             raise BodyRefused(f"{where}.{key} is unknown")
-        # JSON tells true from 1, and so does the table.
-        if not isinstance(member, kind) or isinstance(member, bool):
+        # JSON tells true from 1, and so does the table. Most are of the very type: the rest is looked at longer.
+        if type(member) is not kind and (not isinstance(member, kind) or isinstance(member, bool)):
             raise BodyRefused(f"{where}.{key} must be of type {kind.__name__}")
 
 

@@ -26,7 +26,7 @@ def bench_append(opened: runtime.Runtime, folder: Path) -> None:
     """Appending, against bare commits of the same bytes with the same durability (SQLite).
 
     The rows are those that appending wrote, put again in the same tables with the same keys, without triggers and
-    references; or all in one row of one table without any key.
+    references, after as many others; or all in one row of one table without any key.
     """
 
     def append(count: int = BATCH) -> None:
@@ -34,20 +34,22 @@ def bench_append(opened: runtime.Runtime, folder: Path) -> None:
             with models.write():
                 journal.append(opened.gateways, "document.consulted", author=journal.OPERATOR, detail={"mode": "page"})
 
-    append(BATCH * ROUNDS)
+    append(2 * BATCH * ROUNDS)
     bare, written = _bare(folder), _written()
-    rows, again = iter(written), iter(written)
+    before, after = written[: -BATCH * ROUNDS], written[-BATCH * ROUNDS :]
+    rows, again = iter(after), iter(after)
+
+    def put(record: tuple[object, ...], proof: tuple[object, ...], trace: tuple[object, ...]) -> None:
+        bare.execute("INSERT INTO journal_record VALUES (?, ?, ?, ?, ?, ?, ?)", record)
+        bare.execute("INSERT INTO journal_payload VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)", proof + trace)
+        moved = (record[1], record[3], record[5], record[0])
+        bare.execute("UPDATE journal_log SET size = ?, head = ?, time = ? WHERE log = ?", moved)
 
     def same_rows() -> None:
         for _ in range(BATCH):
-            record, proof, trace = next(rows)
+            row = next(rows)
             bare.execute("BEGIN IMMEDIATE")
-            bare.execute("INSERT INTO journal_record VALUES (?, ?, ?, ?, ?, ?, ?)", record)
-            bare.execute(
-                "INSERT INTO journal_payload VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)", proof + trace
-            )
-            moved = (record[1], record[3], record[5], record[0])
-            bare.execute("UPDATE journal_log SET size = ?, head = ?, time = ? WHERE log = ?", moved)
+            put(*row)
             bare.execute("COMMIT")
 
     def one_row() -> None:
@@ -57,6 +59,10 @@ def bench_append(opened: runtime.Runtime, folder: Path) -> None:
             bare.execute("INSERT INTO one VALUES (?, ?, ?, ?, ?)", (*record[6:], *proof[3:5], *trace[3:5]))
             bare.execute("COMMIT")
 
+    bare.execute("BEGIN IMMEDIATE")
+    for row in before:
+        put(*row)
+    bare.execute("COMMIT")
     took = in_turns({"ours": append, "rows": same_rows, "row": one_row}, ROUNDS)
     speed = {name: f"{BATCH / spent:.0f}" for name, spent in took.items()}
     told(
