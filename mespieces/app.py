@@ -15,7 +15,7 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import IntegerConverter
+from werkzeug.routing import BaseConverter, IntegerConverter
 from werkzeug.wrappers import Response as BaseResponse
 
 from mespieces import errors, models
@@ -64,11 +64,17 @@ class Number(IntegerConverter):
     regex = r"\d{1,15}"
 
 
+class Name(BaseConverter):
+    """The name of a journal in an address: 32 hexadecimal digits, lowercase."""
+
+    regex = "[0-9a-f]{32}"
+
+
 def create(runtime: Runtime) -> Flask:
     """Return the web application over an opened runtime."""
     app = Flask("mespieces")
     app.request_class = htmx.Request
-    app.url_map.converters["int"] = Number
+    app.url_map.converters |= {"int": Number, "journal": Name}
     app.url_map.strict_slashes = False  # a slash too many at the end is no other address, and leads nowhere
     app.url_map.merge_slashes = False  # a doubled slash would be led to whatever host the request claims
     app.config.update(

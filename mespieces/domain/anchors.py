@@ -78,18 +78,16 @@ def newest() -> JournalTimestamp | None:
     return query.order_by(JournalTimestamp.size.desc(), JournalTimestamp.number).first()
 
 
-def kept(size: int, number: int) -> JournalTimestamp | None:
-    """Return one token of the open journal, None when there is none."""
+def kept(log: str, size: int, number: int) -> JournalTimestamp | None:
+    """Return one token of a journal, None when there is none."""
     if size >= 2**63 or number >= 2**31:
         return None
-    return JournalTimestamp.get_or_none(log=journal.head().log, size=size, number=number)
+    return JournalTimestamp.get_or_none(log=log, size=size, number=number)
 
 
-def over(sizes: Iterable[int]) -> dict[int, list[JournalTimestamp]]:
-    """Return the tokens over the open journal's checkpoints of these sizes, by size, in the order they were had."""
-    query = JournalTimestamp.select().where(
-        JournalTimestamp.log == journal.head().log, JournalTimestamp.size.in_(list(sizes))
-    )
+def over(log: str, sizes: Iterable[int]) -> dict[int, list[JournalTimestamp]]:
+    """Return the tokens over a journal's checkpoints of these sizes, by size, in the order they were had."""
+    query = JournalTimestamp.select().where(JournalTimestamp.log == log, JournalTimestamp.size.in_(list(sizes)))
     found: dict[int, list[JournalTimestamp]] = {}
     for one in query.order_by(JournalTimestamp.size, JournalTimestamp.number):
         found.setdefault(one.size, []).append(one)

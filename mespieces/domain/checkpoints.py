@@ -106,14 +106,14 @@ def newest() -> JournalCheckpoint | None:
     return query.order_by(JournalCheckpoint.size.desc()).first()
 
 
-def kept(size: int) -> JournalCheckpoint | None:
-    """Return the checkpoint kept of the open journal at that size, None when there is none."""
-    return JournalCheckpoint.get_or_none(log=journal.head().log, size=size)
+def kept(log: str, size: int) -> JournalCheckpoint | None:
+    """Return the checkpoint kept of a journal at that size, None when there is none."""
+    return JournalCheckpoint.get_or_none(log=log, size=size)
 
 
-def recent(limit: int, *, most: int | None = None) -> Sequence[JournalCheckpoint]:
-    """Return the newest checkpoints of the open journal, newest first; `most` bounds their size."""
-    query = JournalCheckpoint.select().where(JournalCheckpoint.log == journal.head().log)
+def recent(log: str, limit: int, *, most: int | None = None) -> Sequence[JournalCheckpoint]:
+    """Return the newest checkpoints of a journal, newest first; `most` bounds their size."""
+    query = JournalCheckpoint.select().where(JournalCheckpoint.log == log)
     if most is not None:
         query = query.where(JournalCheckpoint.size <= most)
     return list(query.order_by(JournalCheckpoint.size.desc()).limit(limit))

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from mespieces import models
 from mespieces.domain import clockwork, text
-from mespieces.errors import Unavailable
+from mespieces.errors import NotFound, Unavailable
 from mespieces.gateways import Gateways
 from mespieces.models import (
     Access,
@@ -182,9 +182,17 @@ def suspended() -> bool:
     return Fact.get_or_none(Fact.name == SUSPENDED, Fact.detail == head().log) is not None
 
 
-def continued() -> JournalLog | None:
-    """Return the row of the journal that was closed last, which the open one continues; None when it is the first."""
-    return JournalLog.select().where(JournalLog.closed_at.is_null(False)).order_by(JournalLog.closed_at.desc()).first()
+def find(log: str) -> JournalLog:
+    """Return the row of a journal by its name, open or closed. Raises `NotFound`."""
+    row = JournalLog.get_or_none(JournalLog.log == log)
+    if row is None:
+        raise NotFound
+    return row
+
+
+def closed() -> list[JournalLog]:
+    """Return the rows of the journals that were closed, the last one first: it is the one that the open journal continues."""
+    return list(JournalLog.select().where(JournalLog.closed_at.is_null(False)).order_by(JournalLog.closed_at.desc()))
 
 
 @dataclass(frozen=True, slots=True)

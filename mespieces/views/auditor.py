@@ -48,7 +48,8 @@ def asked_by_program() -> bool:
 @bp.get("")
 def show() -> str:
     """The audit page."""
-    head, recent = checkpoints.head(), checkpoints.recent(NEWEST)
+    head = checkpoints.head()
+    recent, closed = checkpoints.recent(head.log, NEWEST), journal.closed()
     return render_template(
         "audit/show.html",
         head=head,
@@ -58,32 +59,38 @@ def show() -> str:
         verified=checkpoints.last_verification(),
         suspended=journal.suspended(),
         recent=recent,
-        tokens=anchors.over(one.size for one in recent),
+        tokens=anchors.over(head.log, (one.size for one in recent)),
         dated=anchors.situation(current.gateways()),
         largest_drift=anchors.LARGEST_DRIFT,
         activity=chart.draw(activity.days(current.gateways().clock.now(), DAYS)),
         kinds=chart.KINDS,
         fewest=activity.FEWEST,
-        continued=journal.continued(),
+        closed=closed,
         vkey=checkpoints.vkey(current.gateways()),
         errors={},
     )
 
 
-@bp.get("/points-de-controle")
-def earlier_ones() -> str | tuple[str, int]:
-    """Every checkpoint, newest first, page by page, or up to the size asked for."""
+@bp.get("/points-de-controle", defaults={"log": None})
+@bp.get("/<journal:log>/points-de-controle")
+def earlier_ones(log: str | None) -> str | tuple[str, int]:
+    """Every checkpoint of a journal, newest first, page by page, or up to the size asked for."""
+    row = journal.find(log) if log else journal.head()
     typed = "".join(request.args.get("taille", "").split())
     wrong = bool(typed) and not (typed.isascii() and typed.isdigit())
     most = min(int(typed[:19]), 2**63 - 1) if typed and not wrong else None
-    rows = [] if wrong else checkpoints.recent(PAGE + 1, most=most)
+    rows = checkpoints.recent(row.log, PAGE + 1, most=most)
     page = render_template(
         "audit/checkpoints.html",
+        journal=row,
+        vkey=checkpoints.vkey_of(current.gateways(), row),
+        closed=[one for one in journal.closed() if one.log != row.log],
         rows=rows[:PAGE],
         most=most,
+        typed=request.args.get("taille", "") if wrong else most,
         errors={"taille": "Saisissez un nombre d’enregistrements, en chiffres."} if wrong else {},
         following=rows[PAGE].size if len(rows) > PAGE else None,
-        tokens=anchors.over(one.size for one in rows[:PAGE]),
+        tokens=anchors.over(row.log, (one.size for one in rows[:PAGE])),
     )
     return (page, 422) if wrong else page
 
@@ -97,20 +104,20 @@ def head() -> Response:
 
 @bp.get("/checkpoint")
 def checkpoint() -> Response:
-    """The newest checkpoint kept, a signed note."""
+    """The newest checkpoint kept of the open journal, a signed note."""
     return _note(checkpoints.newest())
 
 
-@bp.get("/checkpoint/<int:size>")
-def earlier(size: int) -> Response:
-    """An earlier checkpoint; its bytes never change."""
-    return _note(checkpoints.kept(size))
+@bp.get("/<journal:log>/checkpoints/<int:size>.note")
+def earlier(log: str, size: int) -> Response:
+    """A checkpoint of a journal, open or closed; its bytes never change."""
+    return _note(checkpoints.kept(log, size))
 
 
-@bp.get("/timestamps/<int:size>.<int:number>.tsr")
-def timestamp(size: int, number: int) -> Response:
+@bp.get("/<journal:log>/timestamps/<int:size>.<int:number>.tsr")
+def timestamp(log: str, size: int, number: int) -> Response:
     """A third party's token over a checkpoint's note; its bytes never change."""
-    found = anchors.kept(size, number)
+    found = anchors.kept(log, size, number)
     if found is None:
         raise NotFound
     response = Response(bytes(found.der), mimetype="application/timestamp-reply")

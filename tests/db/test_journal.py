@@ -201,7 +201,7 @@ def test_a_checkpoint_is_signed_once_for_each_size(gateways):
     head = checkpoints.head()
     assert note.read_checkpoint(second, [key]) == note.Checkpoint(head.origin, 2, bytes.fromhex(head.root))
     assert head.origin == f"pieces.example.fr/journal/{head.log}"
-    assert [kept.size for kept in checkpoints.recent(10)] == [2, 1]
+    assert [kept.size for kept in checkpoints.recent(journal.head().log, 10)] == [2, 1]
     assert checkpoints.newest().size == 2
 
 

@@ -51,16 +51,21 @@ def test_an_earlier_checkpoint_keeps_its_bytes(site):
     checkpoints.publish(site.gateways)
     anyone = site.visitor()
 
-    assert anyone.get(f"/audit/checkpoint/{size}").data == first
+    at = f"/audit/{journal.head().log}/checkpoints/{size}.note"
+    assert anyone.get(at).data == first
     assert anyone.get("/audit/checkpoint").data != first
-    assert f'href="/audit/checkpoint/{size}"' in anyone.get("/audit").text
+    assert f'href="{at}"' in anyone.get("/audit").text
 
 
 def test_a_checkpoint_that_was_never_signed_is_not_found(site):
     anyone = site.visitor()
     anyone.get("/audit/checkpoint", 404)
     for size in ("0", "7", "9" * 19, "9" * 40, "-1", "x"):
-        anyone.get(f"/audit/checkpoint/{size}", 404)
+        anyone.get(f"/audit/{journal.head().log}/checkpoints/{size}.note", 404)
+    for name in ("0" * 32, "x", "%00", journal.head().log.upper(), journal.head().log + "0"):
+        anyone.get(f"/audit/{name}/checkpoints/1.note", 404)
+        anyone.get(f"/audit/{name}/timestamps/1.1.tsr", 404)
+        anyone.get(f"/audit/{name}/points-de-controle", 404)
 
 
 def test_the_last_verification_is_shown_with_what_it_found(site):

@@ -69,7 +69,11 @@ def stamped(site, *, qualified=0):
 
 
 def audit(site):
-    return words(site.visitor().get("/audit")).replace("\u00a0", " ").replace("\u202f", " ")
+    return audit_of(site, "/audit")
+
+
+def audit_of(site, path):
+    return words(site.visitor().get(path)).replace("\u00a0", " ").replace("\u202f", " ")
 
 
 # The head
@@ -265,21 +269,21 @@ def test_every_checkpoint_is_reached_page_by_page_and_by_its_size(site):
     JournalCheckpoint.insert_many(
         {"log": log, "size": size, "note": b"x", "created_at": now} for size in range(100, 230)
     ).execute()
-    known = [row.size for row in checkpoints.recent(1000)]
+    known = [row.size for row in checkpoints.recent(log, 1000)]
     anyone, path, seen = site.visitor(), "/audit/points-de-controle", []
     while path:
         page = anyone.get(path)
         assert len(page.data) < HEAVIEST
-        seen += [int(size) for size in re.findall(r'href="/audit/checkpoint/(\d+)"', page.text)]
+        seen += [int(size) for size in re.findall(rf'href="/audit/{log}/checkpoints/(\d+)\.note"', page.text)]
         following = re.search(r'rel="next" href="([^"]+)"', page.text)
         path = html.unescape(following[1]) if following else None
     assert seen == known
 
-    first = re.search(r'href="/audit/checkpoint/(\d+)"', anyone.get("/audit/points-de-controle?taille=1 50").text)[1]
+    first = re.search(r"/checkpoints/(\d+)\.note", anyone.get("/audit/points-de-controle?taille=1 50").text)[1]
     assert first == "150"
     assert "Aucun point de contrôle jusqu’à cette taille" in anyone.get("/audit/points-de-controle?taille=0").text
     for huge in ("9" * 19, "9" * 400):
-        assert anyone.get(f"/audit/points-de-controle?taille={huge}").text.count("/audit/checkpoint/") == 50
+        assert anyone.get(f"/audit/points-de-controle?taille={huge}").text.count("/checkpoints/") == 50
     for wrong in ("x", "-1", "²", "1.5", "\x00"):
         assert 'id="taille-error"' in anyone.get("/audit/points-de-controle", 422, query_string={"taille": wrong}).text
 
@@ -287,11 +291,78 @@ def test_every_checkpoint_is_reached_page_by_page_and_by_its_size(site):
 def test_tokens_stand_beside_the_checkpoints_they_date(dated):
     make.draft(dated.gateways)
     assert anchors.keep_up(dated.gateways)
-    size, anyone = JournalTimestamp.get().size, dated.visitor()
+    log, size, anyone = journal.head().log, JournalTimestamp.get().size, dated.visitor()
 
     for path in ("/audit", "/audit/points-de-controle"):
-        row = re.search(rf'<tr><td><a href="/audit/checkpoint/{size}">.*?</tr>', anyone.get(path).text)[0]
-        assert f'href="/audit/timestamps/{size}.1.tsr"' in row
+        row = re.search(rf'<tr><td><a href="/audit/{log}/checkpoints/{size}.note">.*?</tr>', anyone.get(path).text)[0]
+        assert f'href="/audit/{log}/timestamps/{size}.1.tsr"' in row
+
+
+def test_what_a_journal_published_stays_where_it_was_once_another_continues_it(awaiting):
+    def addresses(path):
+        return re.findall(r'href="(/audit/\w+/(?:checkpoints|timestamps)/[^"]+)"', anyone.get(path).text)
+
+    make.draft(awaiting.gateways)
+    stamped(awaiting)
+    old, anyone = journal.head(), awaiting.visitor()
+    before = {path: anyone.get(path).data for path in addresses("/audit")}
+    assert len(before) == 2
+
+    continuity.reopen(awaiting.gateways)
+    # The new journal comes to the same sizes, with other records under them.
+    record_many(awaiting, old.size - journal.head().size - 1)
+    new = journal.head()
+    stamped(awaiting)
+
+    assert {path: anyone.get(path).data for path in before} == before
+    assert set(addresses("/audit")).isdisjoint(before)
+    assert set(addresses(f"/audit/{old.log}/points-de-controle")) == set(before)
+    now = anyone.get(f"/audit/{new.log}/checkpoints/{new.size}.note")
+    assert now.data not in before.values()
+    assert f"/audit/{old.log}/checkpoints/{new.size}.note" in before
+    assert anyone.get("/audit/checkpoint").data == now.data
+
+
+def test_closed_journals_are_listed_each_with_its_checkpoints_and_its_key(site):
+    assert "Journaux fermés" not in audit_of(site, "/audit/points-de-controle")
+    logs = []
+    for size in (3, 1, 60):
+        record_many(site, size)
+        logs.append(journal.head())
+        if size == 60:
+            for _ in range(55):
+                record_many(site, 1)
+                checkpoints.publish(site.gateways)
+        site.gateways.clock.advance(timedelta(seconds=1))
+        continuity.reopen(site.gateways)
+    anyone = site.visitor()
+    page, first = anyone.get("/audit/points-de-controle").text, f"/audit/{logs[0].log}/points-de-controle"
+    links = re.findall(r'href="/audit/(\w{32})/points-de-controle"', page)
+    assert links == [row.log for row in reversed(logs)]
+    assert f'href="/audit/{logs[2].log}/points-de-controle"' in anyone.get("/audit").text
+
+    told = audit_of(site, first)
+    assert "Points de contrôle d’un journal fermé" in told
+    assert "fermé le 24 novembre 2026 à 11 h 00 (heure de Paris), à 4 enregistrements" in told
+    assert checkpoints.vkey_of(site.gateways, logs[0]) in told
+    assert checkpoints.vkey_of(site.gateways, journal.head()) in audit_of(site, "/audit/points-de-controle")
+    assert "Autres journaux fermés" in told
+    assert f'href="{first}"' not in anyone.get(first).text.partition("Autres journaux fermés")[2]
+    assert "Aucun point de contrôle jusqu’à cette taille" in audit_of(site, f"{first}?taille=0")
+
+    many = f"/audit/{logs[2].log}/points-de-controle"
+    following = html.unescape(re.search(r'rel="next" href="([^"]+)"', anyone.get(many).text)[1])
+    assert following.startswith(f"{many}?taille=")
+    assert anyone.get(following).text.count("/checkpoints/") == 56 - 50  # its first was signed when it was opened
+    wrong = anyone.get(f"{many}?taille=x", 422).text
+    assert 'id="taille-error"' in wrong
+    assert 'value="x"' in wrong
+
+
+def test_a_journal_closed_before_it_published_anything_says_so(site):
+    old = journal.head().log
+    continuity.reopen(site.gateways)
+    assert "Aucun point de contrôle de ce journal n’a été gardé" in audit_of(site, f"/audit/{old}/points-de-controle")
 
 
 # By yourself
@@ -303,9 +374,8 @@ def commands(page, name):
 
 def download(visitor, page, folder):
     """Save what the page gives to download, under the names that its commands use."""
-    for path in set(re.findall(r'href="(/audit/(?:checkpoint|timestamps)/[^"]+)"', page)):
-        name = path.rpartition("/")[2]
-        (folder / (name if name.endswith(".tsr") else f"{name}.note")).write_bytes(visitor.get(path).data)
+    for path in set(re.findall(r'href="(/audit/\w{32}/(?:checkpoints|timestamps)/[^"]+)"', page)):
+        (folder / path.rpartition("/")[2]).write_bytes(visitor.get(path).data)
 
 
 def run(command, folder):

@@ -40,15 +40,16 @@ def test_a_token_is_downloaded_as_it_was_given_and_dates_the_checkpoint_beside_i
     assert anchors.keep_up(dated.gateways)
     kept, anyone = JournalTimestamp.get(), dated.visitor()
 
-    got = anyone.get(f"/audit/timestamps/{kept.size}.1.tsr")
-    note = anyone.get(f"/audit/checkpoint/{kept.size}")
+    got = anyone.get(f"/audit/{kept.log}/timestamps/{kept.size}.1.tsr")
+    note = anyone.get(f"/audit/{kept.log}/checkpoints/{kept.size}.note")
 
     assert (got.mimetype, got.data) == ("application/timestamp-reply", bytes(kept.der))
     assert got.headers["Content-Disposition"] == f'attachment; filename="{kept.size}.1.tsr"'
     assert note.data == bytes(JournalCheckpoint.get(size=kept.size).note)
     assert pair[0].accepts(note.data, got.data)
     for absent in (f"{kept.size}.2", f"{kept.size + 1}.1", f"{10**30}.1", f"1.{10**30}"):
-        anyone.get(f"/audit/timestamps/{absent}.tsr", 404)
+        anyone.get(f"/audit/{kept.log}/timestamps/{absent}.tsr", 404)
+    anyone.get(f"/audit/{'0' * 32}/timestamps/{kept.size}.1.tsr", 404)
 
 
 def test_nothing_is_read_while_two_authorities_agree_that_the_clock_is_wrong(dated):

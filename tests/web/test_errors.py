@@ -471,7 +471,7 @@ def test_nothing_asked_in_an_address_or_a_header_makes_the_site_fall(site, value
     for visitor, path in (
         (debtor, f"/?reference={asked}"), (debtor, f"/pieces/1?page={asked}"), (debtor, f"/pieces/{asked}"),
         (office, f"/etude/depots?q={asked}&etat={asked}&page={asked}"), (office, f"/etude/depots/{asked}"),
-        (office, f"/audit/checkpoint/{asked}"), (debtor, f"/{asked}"),
+        (office, f"/audit/{asked}/checkpoints/{asked}.note"), (debtor, f"/{asked}"),
     ):  # fmt: skip
         assert visitor.ask("GET", path, None, headers={"User-Agent": latin, "HX-Target": latin}).status_code < 500, path
     assert debtor.ask("GET", "/pieces/1/fichier", None, headers={"Range": ranges}).status_code in {200, 206, 416}

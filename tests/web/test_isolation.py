@@ -82,8 +82,9 @@ EXPECTED = {
     "POST /audit/completer": _all(422),
     "GET /audit/points-de-controle": _all(200),
     "GET /audit/checkpoint": _all(200),
-    "GET /audit/checkpoint/<int:size>": _all(404),
-    "GET /audit/timestamps/<int:size>.<int:number>.tsr": _all(404),
+    "GET /audit/<journal:log>/points-de-controle": _all(200),
+    "GET /audit/<journal:log>/checkpoints/<int:size>.note": _all(404),
+    "GET /audit/<journal:log>/timestamps/<int:size>.<int:number>.tsr": _all(404),
     "GET /healthz": _all(200),
     "GET /readyz": _all(200),
     # Recipients

@@ -134,7 +134,7 @@ def test_every_line_is_json_and_names_nobody_whatever_is_sent(served):
     }  # fmt: skip
     for method, path in (
         ("GET", f"/?reference={reference}"), ("GET", f"/pieces/{secret}"), ("POST", "/consulter"), ("GET", f"/{quote(address)}"),
-        ("POST", "/etude/connexion"), ("GET", f"/etude/depots?q={name}"), ("GET", f"/audit/checkpoint/{reference}"),
+        ("POST", "/etude/connexion"), ("GET", f"/etude/depots?q={name}"), ("GET", f"/audit/{reference}/checkpoints/{reference}.note"),
         ("POST", f"/etude/depots/{secret}/pieces"), ("BREW", f"/{name}"),
     ):  # fmt: skip
         served.ask(method, path, form if method == "POST" else None, headers)
