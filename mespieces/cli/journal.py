@@ -37,14 +37,19 @@ def head(*, as_json: bool) -> None:
 @console.json_option
 @click.pass_context
 def verify(ctx: click.Context, *, as_json: bool) -> None:
-    """Relit tout le journal ; sort avec 1 si quelque chose y a été changé."""
+    """Relit tout le journal ; sort avec 1 si quelque chose y a été changé. Dit aussi ce qu’un journal fermé a perdu."""
     with console.opened(check_journal=False) as gateways:
-        result = checkpoints.verify(gateways)
-    words = f"Journal intact : {result.size} enregistrements relus."
+        result, losses = checkpoints.verify(gateways), continuity.losses()
+    said = [f"Journal intact : {result.size} enregistrements relus."]
     if result.findings:
-        words = "\n".join(["Le journal a été altéré :", *result.findings])
-    found = {"intact": not result.findings, "size": result.size, "findings": list(result.findings)}
-    console.tell(found, words, as_json=as_json)
+        said = ["Le journal a été altéré :", *result.findings]
+    found = {
+        "intact": not result.findings,
+        "size": result.size,
+        "findings": list(result.findings),
+        "lost": _lost(losses),
+    }
+    console.tell(found, "\n".join([*said, *map(continuity.tell, losses)]), as_json=as_json)
     ctx.exit(1 if result.findings else 0)
 
 
@@ -81,12 +86,22 @@ def reopen(*, confirmed: bool, as_json: bool) -> None:
             click.confirm("Ouvrir un nouveau journal ? Celui-ci restera lisible et vérifiable, sans suite", abort=True)
         old, opened = records.head(), continuity.reopen(gateways)
         vkey = checkpoints.vkey(gateways)
-    found = {"log": opened.log, "previous": old.log, "size": old.size, "vkey": vkey}
-    words = (
-        f"Journal {old.log} fermé à {old.size} enregistrements.\n"
-        f"Nouveau journal {opened.log}, qui le cite. Nouvelle clé à publier : {vkey}"
-    )
-    console.tell(found, words, as_json=as_json)
+        losses = [one for one in continuity.losses() if one.log == old.log]
+    found = {"log": opened.log, "previous": old.log, "size": old.size, "vkey": vkey, "lost": _lost(losses)}
+    words = [
+        f"Journal {old.log} fermé à {old.size} enregistrements.",
+        *(map(continuity.tell, losses) if losses else ["Aucune perte connue."]),
+        f"Nouveau journal {opened.log}, qui le cite. Nouvelle clé à publier : {vkey}",
+    ]
+    console.tell(found, "\n".join(words), as_json=as_json)
+
+
+def _lost(losses: list[continuity.Loss]) -> list[dict[str, object]]:
+    """Return losses as programs read them; how many of the kept records were replaced is not known."""
+    return [
+        {"log": one.log, "kept": one.kept, "known": one.known, "lost": None if one.replaced else one.known - one.kept}
+        for one in losses
+    ]
 
 
 @journal.command()

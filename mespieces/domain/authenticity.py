@@ -175,11 +175,11 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
         read = receipt.parse(data)
     except receipt.ReceiptRefused as error:
         raise NotAReceipt from error
-    origins = {row.log: row.origin for row in JournalLog.select()}
-    keys = [note.verifier(origin, gateways.journal_key) for origin in origins.values()]
+    logs = {row.log: row for row in JournalLog.select()}
+    keys = [note.verifier(row.origin, gateways.journal_key) for row in logs.values()]
     header, facts, checkpoint, findings = receipt.verify(read, keys)
     if header is None or findings or checkpoint is None:
-        elsewhere = header is not None and header.log not in origins
+        elsewhere = header is not None and header.log not in logs
         return Proven(State.UNKNOWN if elsewhere else State.ALTERED)
     hashed = record.record_hash(read.header).hex()
     token = _token(header.log, checkpoint.size, read.timestamp)
@@ -188,7 +188,7 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
     known = JournalRecord.select().where(
         JournalRecord.log == header.log, JournalRecord.sequence == header.sequence, JournalRecord.hash == hashed
     )
-    agrees = known.exists() and checkpoints.root(header.log, checkpoint.size) == checkpoint.root
+    agrees = known.exists() and _extends(logs[header.log], checkpoint)
     about = facts.get("object")
     what = about if isinstance(about, dict) else {}
     return Proven(
@@ -202,6 +202,13 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
         token.authority if token else "",
         agrees and token is None and receipts.completed(press, read, header.log, header.sequence) is not None,
     )
+
+
+def _extends(row: JournalLog, published: note.Checkpoint) -> bool:
+    """Tell whether a journal still holds what was published of it; what a closed one lost at its end contradicts nothing kept."""
+    if published.size > row.size:
+        return row.closed_at is not None
+    return checkpoints.root(row.log, published.size) == published.root
 
 
 def _token(log: str, size: int, der: bytes | None) -> JournalTimestamp | None:

@@ -12,16 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
 from uuid import UUID
 
 import orjson
 
 from mespieces import models
-from mespieces.domain import activity, clockwork, journal
+from mespieces.domain import activity, citations, clockwork, journal
 from mespieces.gateways import Gateways
 from mespieces.models import Fact, JournalCheckpoint, JournalLog, JournalPayload, JournalRecord, JournalSubtree
-from mespieces.verifier import claims, merkle, note, purge, record
+from mespieces.verifier import merkle, note, purge, record
 from mespieces.verifier.chain import Chain
 
 VERIFIED = "journal.verified"
@@ -155,25 +154,16 @@ def last_verification() -> Verification | None:
     return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]), known["count"])
 
 
-class _Cited(NamedTuple):
-    """How a journal ended, and how far it was known to reach, says the one that continues it."""
-
-    log: str
-    size: int
-    head: str
-    known: int
-
-
 def _walk_all(gateways: Gateways, newest: JournalLog) -> list[str]:
     """Return the findings of every journal, from the newest back: each cites how the one before ended."""
-    rows = {row.log: row for row in JournalLog.select()}
+    rows, citations_by = {row.log: row for row in JournalLog.select()}, citations.every()
     findings: list[str] = []
     name, cited = newest.log, None
     while name in rows:
         row = rows.pop(name)
         named = f" {name}" if row.closed_at else ""
         findings += [f"{found}{named}" for found in _walk(gateways, row, cited)]
-        if cited := _cited_by(name):
+        if cited := citations_by.get(name):
             ended = rows.get(cited.log)
             if ended is None:
                 findings.append(f"0 TAIL_TRUNCATED {cited.log}")
@@ -183,21 +173,7 @@ def _walk_all(gateways: Gateways, newest: JournalLog) -> list[str]:
     return findings
 
 
-def _cited_by(log: str) -> _Cited | None:
-    """Return what the first record of a journal says of the one it continues, None when it continues none."""
-    query = JournalPayload.select(JournalPayload.body).where(
-        JournalPayload.log == log, JournalPayload.sequence == 0, JournalPayload.group == "proof"
-    )
-    body = next((bytes(row.body) for row in query if row.body is not None), b"")
-    match claims.citation(body):
-        case {"log": str(name), "size": int(size), "head": str(head), "checkpoint": {"size": int(known)}}:
-            return _Cited(name, size, head, known)
-        case {"log": str(name), "size": int(size), "head": str(head)}:
-            return _Cited(name, size, head, 0)
-    return None
-
-
-def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str]:
+def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) -> list[str]:
     """Return the findings of the chain up to `row`'s size, the projections and the kept checkpoints included.
 
     `cited` is what the journal that continues it says of its end: what it says was lost is no fault of the tables.
@@ -214,9 +190,13 @@ def _walk(gateways: Gateways, row: JournalLog, cited: _Cited | None) -> list[str
         # A header or a payload that cannot be read has been named.
         if (chain.last is not before and not _projects(line, chain)) or (not found and not _belongs(line)):
             findings.append(f"{line.sequence} PROJECTION_ALTERED")
+        wrong: list[str] = []
         if size == chain.size:
-            findings += _checkpoint_wrong(signed, chain, key)
+            wrong = _checkpoint_wrong(signed, chain, key)
             size, signed = next(published, _NONE)
+        if cited and cited.known == chain.size and cited.root != chain.root().hex():
+            wrong = wrong or [f"{chain.size - 1} CHECKPOINT_MISMATCH"]
+        findings += wrong
     findings += [f"{f.sequence} {f.code}" for f in chain.finish()]
     ended, known = (cited.size, cited.known) if cited else (0, 0)
     whole = (chain.size, chain.head.hex()) == (row.size, row.head) and chain.size >= ended

@@ -7,10 +7,12 @@ Looked at when a process starts, and by the worker before each work: its finding
 
 import logging
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from mespieces import models
-from mespieces.domain import checkpoints, clockwork, journal
+from mespieces.domain import checkpoints, citations, clockwork, french, journal
 from mespieces.errors import Unavailable
 from mespieces.gateways import Gateways, disk
 from mespieces.models import JournalCheckpoint, JournalLog
@@ -110,6 +112,67 @@ def reopen(gateways: Gateways) -> JournalLog:
     disk.write(gateways.settings.newest_checkpoint_file, checkpoints.publish(gateways))  # (3)
     log.warning("journal %s continues %s at %d records", opened, row.log, row.size)
     return journal.head()
+
+
+def continued(log: str) -> JournalLog | None:
+    """Return the row of the journal that `log` continues, None when it continues none that is still here."""
+    cited = citations.every().get(log)
+    return JournalLog.get_or_none(JournalLog.log == cited.log) if cited else None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a closed journal is known to have lost: `kept` records are left, and a signed checkpoint covered `known`.
+
+    What was recorded after that checkpoint may be lost besides, and nobody knows how much. `replaced`: no number is missing, but
+    other records stand where the signed ones stood.
+    """
+
+    log: str
+    closed_at: datetime
+    kept: int
+    known: int
+    replaced: bool
+
+
+def losses() -> list[Loss]:
+    """Return what closed journals are known to have lost, as the one that continues each has cited it, the newest first."""
+    closed = {row.log: row for row in journal.closed()}
+    found = []
+    for cited in citations.every().values() if closed else ():
+        row = closed.get(cited.log)
+        if row and row.closed_at and (cited.known > cited.size or _replaced(cited)):
+            found.append(Loss(row.log, row.closed_at, cited.size, cited.known, cited.known <= cited.size))
+    return found
+
+
+def tell(loss: Loss) -> str:
+    """Return what was lost in a sentence, in French, and what still proves it."""
+    count, last = loss.known - loss.kept, french.number(loss.known - 1)
+    closed = f"Le journal {loss.log}, fermé à {_records(loss.kept)},"
+    if loss.replaced:
+        return (
+            f"{closed} n’est plus celui dont un point de contrôle de {_records(loss.known)} a été signé : du n° 0 au n° {last}, "
+            "un ou plusieurs ont été remplacés. Les reçus de ceux qui ont disparu les prouvent toujours."
+        )
+    first = french.number(loss.kept)
+    lost = (
+        f"{french.number(count)} sont perdus, du n° {first} au n° {last}"
+        if count > 1
+        else f"1 est perdu, le n° {first}"
+    )
+    return (
+        f"{closed} en comptait au moins {french.number(loss.known)}, dit un point de contrôle signé : {lost}, sans compter ce qui "
+        "a pu suivre. Les reçus de ces enregistrements les prouvent toujours."
+    )
+
+
+def _records(count: int) -> str:
+    return f"{french.number(count)} enregistrement{'s' if count > 1 else ''}"
+
+
+def _replaced(cited: citations.Cited) -> bool:
+    return cited.known > 0 and checkpoints.root(cited.log, cited.known).hex() != cited.root
 
 
 def _known(gateways: Gateways) -> note.Checkpoint | None:

@@ -17,7 +17,15 @@ import peewee as pw
 from mespieces.domain import checkpoints, journal, opened
 from mespieces.errors import Expired, NotFound
 from mespieces.gateways import Gateways
-from mespieces.models import Deposit, JournalCheckpoint, JournalPayload, JournalRecord, JournalTimestamp, Recipient
+from mespieces.models import (
+    Deposit,
+    JournalCheckpoint,
+    JournalLog,
+    JournalPayload,
+    JournalRecord,
+    JournalTimestamp,
+    Recipient,
+)
 from mespieces.verifier import merkle, proof, receipt
 
 PAGE = 40  # records on one page of a list
@@ -230,17 +238,23 @@ def _read(batch: list[tuple[str, int]]) -> list[_Held]:
 
 
 def _carrier(log: str, sequence: int) -> _Carrier | None:
-    """Return the first dated checkpoint after the record, for its date is the nearest; without one, the first at all."""
+    """Return the first dated checkpoint after the record, for its date is the nearest; without one, the first at all.
+
+    A checkpoint beyond the journal's end covers records that were lost: nothing can be proven under it any more.
+    """
     tokens, notes = JournalTimestamp, JournalCheckpoint
+    end = JournalLog.select(JournalLog.size).where(JournalLog.log == log)
     dated = (
         tokens.select(tokens.size, notes.note, tokens.der, tokens.time, tokens.authority)
         .join(notes, on=((notes.log == tokens.log) & (notes.size == tokens.size)))
-        .where(tokens.log == log, tokens.size > sequence)
+        .where(tokens.log == log, tokens.size > sequence, tokens.size <= end)
         .order_by(tokens.size, tokens.number)
         .namedtuples()
         .first()
     )
     if dated:
         return _Carrier(sequence, dated.size, bytes(dated.note), bytes(dated.der), dated.time, dated.authority)
-    found = notes.select().where(notes.log == log, notes.size > sequence).order_by(notes.size).first()
+    found = (
+        notes.select().where(notes.log == log, notes.size > sequence, notes.size <= end).order_by(notes.size).first()
+    )
     return _Carrier(sequence, found.size, bytes(found.note), None, None, "") if found else None

@@ -5,7 +5,17 @@ import zipfile
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from mespieces.domain import activity, anchors, authenticity, checkpoints, clockwork, emblem, journal, receipts
+from mespieces.domain import (
+    activity,
+    anchors,
+    authenticity,
+    checkpoints,
+    clockwork,
+    continuity,
+    emblem,
+    journal,
+    receipts,
+)
 from mespieces.errors import Invalid, NotFound
 from mespieces.verifier import note, record
 from mespieces.views import chart, current, streams
@@ -49,7 +59,7 @@ def asked_by_program() -> bool:
 def show() -> str:
     """The audit page."""
     head = checkpoints.head()
-    recent, closed = checkpoints.recent(head.log, NEWEST), journal.closed()
+    recent = checkpoints.recent(head.log, NEWEST)
     return render_template(
         "audit/show.html",
         head=head,
@@ -65,7 +75,8 @@ def show() -> str:
         activity=chart.draw(activity.days(current.gateways().clock.now(), DAYS)),
         kinds=chart.KINDS,
         fewest=activity.FEWEST,
-        closed=closed,
+        continued=continuity.continued(head.log),
+        losses=continuity.losses(),
         vkey=checkpoints.vkey(current.gateways()),
         errors={},
     )
@@ -143,7 +154,13 @@ def verify() -> str | Response | tuple[str | Response, int]:
         return render_template("audit/verify.html", examined=None, errors={error.field: str(error)}), 422
     if current.program():
         return jsonify(_told(examined))
-    return render_template("audit/verify.html", examined=examined, errors={}, given=data)
+    return render_template(
+        "audit/verify.html",
+        examined=examined,
+        errors={},
+        given=data,
+        losses=continuity.losses() if examined.state == "absent" else (),
+    )
 
 
 @bp.post("/completer")

@@ -474,6 +474,12 @@ def test_after_a_restored_backup_no_command_runs_until_the_journal_is_reopened(i
     found = told("journal", "reopen", "--yes")
 
     assert (found["previous"], found["size"] < old.size) == (old.log, True)
+    lost = old.size - found["size"]
+    assert found["lost"] == [{"log": old.log, "kept": found["size"], "known": old.size, "lost": lost}]
+    checked = told("journal", "verify")
+    assert (checked["intact"], checked["lost"]) == (True, found["lost"])
+    said = run("journal", "verify")
+    assert (said.exit_code, f"en comptait au moins {old.size}" in said.stdout) == (0, True)
     assert run("office", "list").exit_code == 0
     exported = told("journal", "export", str(tmp_path / "after"))
     assert verify_main([str(tmp_path / "after"), "--vkey", exported["vkey"]]) == 1

@@ -1,11 +1,14 @@
 """A restored backup is noticed: nothing more is journaled until a new journal says what it continues and what was lost."""
 
+from datetime import timedelta
+
 import make
 import pytest
+from backups import restore
 
 from mespieces import models
-from mespieces.domain import checkpoints, continuity, exports, journal
-from mespieces.models import JournalCheckpoint, JournalLog, JournalPayload, JournalRecord
+from mespieces.domain import checkpoints, continuity, exports, journal, receipts
+from mespieces.models import JournalCheckpoint, JournalLog
 from mespieces.verifier import audit, export, note
 
 
@@ -26,22 +29,6 @@ def gateways(gateways):
     gateways.settings.newest_checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
     append(gateways, 3)
     return gateways
-
-
-def restore(gateways, size):
-    """Put the database back as it was at that size, as a backup does."""
-    kept = JournalRecord.get(JournalRecord.sequence == size - 1)
-    with models.write():
-        for statement in (
-            ["DROP TRIGGER journal_record_no_delete"]
-            if models.is_sqlite()
-            else ["ALTER TABLE journal_record DISABLE TRIGGER ALL"]
-        ):
-            models.database.execute_sql(statement)
-        JournalPayload.delete().where(JournalPayload.sequence >= size).execute()
-        JournalRecord.delete().where(JournalRecord.sequence >= size).execute()
-        JournalCheckpoint.delete().where(JournalCheckpoint.size > size).execute()
-        JournalLog.update(size=size, head=kept.hash, time=kept.time).execute()
 
 
 def verified(folder, *vkeys):
@@ -68,7 +55,7 @@ def test_a_database_that_never_published_is_not_suspected(gateways):
 
 def test_a_restored_database_is_refused_at_start_in_words(gateways):
     publish(gateways)
-    restore(gateways, 2)
+    restore(2)
 
     with pytest.raises(continuity.JournalRestored, match=r"s’arrête à 2 enregistrements.*4 enregistrements.*reopen"):
         continuity.check(gateways.settings.newest_checkpoint_file)
@@ -76,7 +63,7 @@ def test_a_restored_database_is_refused_at_start_in_words(gateways):
 
 def test_a_database_restored_and_grown_again_is_refused_by_its_root(gateways):
     publish(gateways)
-    restore(gateways, 2)
+    restore(2)
     append(gateways, 5)
 
     with pytest.raises(continuity.JournalRestored):
@@ -107,7 +94,7 @@ def test_a_damaged_file_is_told_and_not_taken_for_none(gateways):
 def test_a_reopened_journal_cites_the_old_one_and_what_was_lost(gateways, tmp_path):
     publish(gateways)
     old = journal.head().log
-    restore(gateways, 2)
+    restore(2)
 
     opened = continuity.reopen(gateways)
 
@@ -123,11 +110,72 @@ def test_a_reopened_journal_cites_the_old_one_and_what_was_lost(gateways, tmp_pa
     assert report.bound
 
 
+def test_how_much_a_reopened_journal_lost_is_known_to_the_record(gateways):
+    publish(gateways)
+    old = journal.head().log
+    restore(2)
+    assert continuity.losses() == []
+    gateways.clock.advance(timedelta(hours=1))
+
+    opened = continuity.reopen(gateways)
+
+    assert continuity.losses() == [continuity.Loss(old, gateways.clock.now(), 2, 4, replaced=False)]
+    told = continuity.tell(continuity.losses()[0])
+    assert f"Le journal {old}, fermé à 2 enregistrements, en comptait au moins 4" in told
+    assert "2 sont perdus, du n° 2 au n° 3" in told
+    assert continuity.continued(opened.log).log == old
+    # A second accident adds to the first.
+    append(gateways, 2)
+    publish(gateways)
+    restore(2)
+    gateways.clock.advance(timedelta(hours=1))
+    continuity.reopen(gateways)
+    assert [(one.log, one.kept, one.known) for one in continuity.losses()] == [(opened.log, 2, 3), (old, 2, 4)]
+    assert "1 est perdu, le n° 2" in continuity.tell(continuity.losses()[0])
+    assert checkpoints.verify(gateways).findings == ()
+
+
+def test_records_that_took_the_place_of_lost_ones_are_told(gateways):
+    publish(gateways)
+    old = journal.head()
+    restore(2)
+    append(gateways, 5)
+    checkpoints.publish(gateways)  # before anybody noticed
+    continuity.reopen(gateways)
+
+    assert [(one.log, one.kept, one.known, one.replaced) for one in continuity.losses()] == [(old.log, 7, 4, True)]
+    assert "du n° 0 au n° 3, un ou plusieurs ont été remplacés" in continuity.tell(continuity.losses()[0])
+    assert checkpoints.verify(gateways).findings == (f"3 CHECKPOINT_MISMATCH {old.log}",)
+
+
+def test_the_cited_root_alone_shows_that_records_were_replaced(gateways):
+    publish(gateways)
+    old = journal.head()
+    restore(2)
+    append(gateways, 2)
+    checkpoints.publish(gateways)  # of the same size: the note of the lost records is not kept beside it
+    append(gateways, 1)
+    continuity.reopen(gateways)
+
+    assert checkpoints.verify(gateways).findings == (f"3 CHECKPOINT_MISMATCH {old.log}",)
+
+
+def test_a_receipt_is_never_made_under_a_checkpoint_of_lost_records(gateways):
+    publish(gateways)
+    old = journal.head().log
+    restore(2)
+    continuity.reopen(gateways)
+
+    assert JournalCheckpoint.select().where(JournalCheckpoint.log == old).get().size == 4
+    assert receipts.of([(old, 1)]) == []
+
+
 def test_a_journal_reopened_without_loss_shows_none(gateways, tmp_path):
     publish(gateways)
     append(gateways, 2)
 
     continuity.reopen(gateways)
+    assert continuity.losses() == []
     exports.write(gateways, tmp_path / "export", by=journal.OPERATOR)
 
     report = verified(tmp_path / "export", checkpoints.vkey(gateways))
@@ -136,7 +184,7 @@ def test_a_journal_reopened_without_loss_shows_none(gateways, tmp_path):
 
 def test_a_reopening_cut_before_the_file_was_written_starts_again(gateways, monkeypatch):
     publish(gateways)
-    restore(gateways, 2)
+    restore(2)
 
     def fail(*_args):
         raise OSError("disk full")

@@ -1,22 +1,25 @@
 """A database put back from a backup: nothing is added to its journal, everywhere, until the journal is reopened."""
 
 import dataclasses
+import io
 import re
 import subprocess
 import sys
 
 import make
 import pytest
+from backups import restore
+from web.conftest import words
 from werkzeug.test import Client
 
 from mespieces import models, worker
 from mespieces.cli import service
-from mespieces.domain import checkpoints, codes, continuity, deposits, exports, journal, retention
+from mespieces.domain import checkpoints, codes, continuity, deposits, exports, journal, receipts, retention
 from mespieces.gateways.storage import FolderStorage
 from mespieces.gateways.vault import open_vault
 from mespieces.models import Deposit, JournalRecord, Message
 from mespieces.runtime import Runtime
-from mespieces.verifier import note
+from mespieces.verifier import note, receipt
 
 WORDS = "ne peut plus rien enregistrer"
 LOST = 5
@@ -88,6 +91,75 @@ def test_once_the_journal_is_reopened_everything_goes_on_and_the_loss_is_named(s
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 1
     assert re.search(rf"TAIL_LOST {old.size}\b.*{LOST}.enregistrements", told.stdout), told.stdout
+
+
+def _told(visitor, path="/audit"):
+    return words(visitor.get(path)).replace("\u00a0", " ").replace("\u202f", " ")
+
+
+def test_the_audit_page_tells_everybody_what_a_reopened_journal_lost_and_what_still_proves_it(site, gateways, lost):
+    anyone, before = site.visitor(), journal.head()
+    assert "perdu" not in _told(anyone)
+    lost()
+    continuity.reopen(gateways)
+    first, last = before.size, before.size + LOST - 1
+
+    told = _told(anyone)
+    assert f"{LOST} enregistrements au moins ont été perdus." in told
+    assert f"garde {before.size} enregistrements" in told
+    assert f"en comptait {last + 1} : il manque du n° {first} au n° {last}" in told
+    assert "Les reçus et les attestations déjà remis pour ces enregistrements les prouvent toujours" in told
+    assert f'href="/audit/{before.log}/points-de-controle"' in anyone.get("/audit").text
+    checkpoints.verify(gateways)
+    assert "Chaîne intacte, avec une perte" in _told(anyone)
+    # The note that proves the loss is there to be taken.
+    proof = anyone.get(f"/audit/{before.log}/checkpoints/{last + 1}.note").data
+    assert note.parse_checkpoint(note.split(proof)[0]).size == last + 1
+
+
+def test_the_audit_page_says_that_records_took_the_place_of_signed_ones_and_does_not_say_which(site, gateways):
+    signed = checkpoints.publish(gateways)
+    size = journal.head().size
+    gateways.settings.newest_checkpoint_file.write_bytes(
+        note.sign_checkpoint(
+            note.parse_checkpoint(note.split(signed)[0])._replace(root=bytes(32)), gateways.journal_key
+        )
+    )
+    continuity.reopen(gateways)
+
+    told = _told(site.visitor())
+    assert "Des enregistrements ont été remplacés." in told
+    assert f"du n° 0 au n° {size - 1}, d’autres ont pris la place" in told
+
+
+def test_a_receipt_of_a_lost_record_still_proves_it_and_one_of_a_kept_record_is_valid(site, gateways, filed):
+    old, size = journal.head(), journal.head().size
+    signed = _beyond(gateways, filed)
+    kept, gone = (made.data for made in receipts.of([(old.log, size - 1), (old.log, size)]))
+    restore(size)
+    gateways.settings.newest_checkpoint_file.write_bytes(signed)
+    continuity.reopen(gateways)
+    anyone = site.visitor()
+
+    def verify(data):
+        anyone.get("/audit/verifier")
+        given = {"receipt": (io.BytesIO(data), "recu.json")}
+        return words(anyone.post("/audit/verifier", 200, data=given)).replace("\u00a0", " ").replace("\u202f", " ")
+
+    assert "Ce reçu est authentique" in verify(kept)
+    told = verify(gone)
+    assert "Absent du journal" in told
+    assert f"L’enregistrement n° {size} est de ceux que ce journal, fermé depuis, a perdus" in told
+    assert "Son reçu le prouve toujours" in told
+    proven = receipt.verify(receipt.parse(gone), [note.verifier(old.origin, gateways.journal_key)])
+    assert (proven.findings, proven.header.sequence) == ([], size)
+
+
+def _beyond(gateways, deposit):
+    """Have one more record about a deposit published, and return the note."""
+    with models.write():
+        journal.append(gateways, "document.consulted", author=journal.OPERATOR, deposit=deposit)
+    return checkpoints.publish(gateways)
 
 
 def test_the_newest_database_put_back_goes_on_without_being_reopened(site, gateways, filed, lost):

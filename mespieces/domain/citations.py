@@ -1,0 +1,40 @@
+"""How journals follow one another: what the first record of each says of the end of the one that it continues."""
+
+from typing import NamedTuple
+
+from mespieces.models import JournalLog, JournalPayload
+from mespieces.verifier import claims
+
+
+class Cited(NamedTuple):
+    """How a journal ended, says the one that continues it, and the newest checkpoint known of it then (0 and empty: none)."""
+
+    by: str
+    log: str
+    size: int
+    head: str
+    known: int = 0
+    root: str = ""
+
+
+def every() -> dict[str, Cited]:
+    """Return what each journal that continues another says of it, by its own name, the newest first."""
+    beside = JournalPayload
+    first = (beside.log == JournalLog.log) & (beside.sequence == 0) & (beside.group == "proof")
+    query = JournalLog.select(JournalLog.log, beside.body).join(beside, on=first).order_by(JournalLog.opened_at.desc())
+    read = (_read(log, bytes(body or b"")) for log, body in query.tuples())
+    return {cited.by: cited for cited in read if cited}
+
+
+def _read(log: str, body: bytes) -> Cited | None:
+    match claims.citation(body):
+        case {
+            "log": str(name),
+            "size": int(size),
+            "head": str(head),
+            "checkpoint": {"size": int(known), "root": str(root)},
+        }:
+            return Cited(log, name, size, head, known, root)
+        case {"log": str(name), "size": int(size), "head": str(head)}:
+            return Cited(log, name, size, head)
+    return None
