@@ -338,11 +338,12 @@ class Throttle(Model):
 
 
 class Consultation(Row):
-    """One recipient's session reading one document (art. 2 and 6)."""
+    """One recipient's session reading one document (art. 2 and 6), and the record that says so."""
 
     session = pw.ForeignKeyField(Session, backref="consultations", on_delete="RESTRICT")
     document = pw.ForeignKeyField(Document, backref="consultations", on_delete="RESTRICT")
     opened_at = instant()
+    log = pw.TextField()
     sequence = pw.BigIntegerField()
 
     class Meta:

@@ -286,7 +286,7 @@ def _opened(
 ) -> Consultation:
     if known := Consultation.get_or_none(Consultation.session == session, Consultation.document == document):
         return known
-    consultation = Consultation(session=session, document=document, opened_at=gateways.clock.now(), sequence=0)
+    consultation = Consultation(session=session, document=document, opened_at=gateways.clock.now())
     consultation.sequence = journal.append(
         gateways,
         "document.consulted",
@@ -296,6 +296,7 @@ def _opened(
         consultation=consultation.id,
         detail={"mode": mode, "recomputed": recomputed},
     )
+    consultation.log = journal.head().log
     consultation.save(force_insert=True)
     # In the same transaction: whatever dies from here on, the sweeper knows that an end is to be told.
     Delivery.create(consultation=consultation, mode=mode, started_at=consultation.opened_at)

@@ -73,17 +73,19 @@ def among(deposit: Deposit, consultations: Sequence[UUID]) -> list[Opening]:
 
 
 def _openings(deposit: UUID, wanted: pw.Expression) -> list[Opening]:
+    at = Consultation
     query = (
         Consultation.select(
-            Access.recipient, Consultation.id, Consultation.document, Consultation.opened_at, Session.way,
+            Access.recipient, Consultation.document, Consultation.opened_at, Session.way,
             JournalRecord.sequence, JournalRecord.log, JournalRecord.hash, JournalPayload.body,
         )
         .join(Session)
         .join(Access)
-        .join(JournalPayload, on=(JournalPayload.sequence == Consultation.sequence))  # its index knows the deposit
+        # A number alone comes again in the journal that continues another.
+        .join(JournalRecord, on=((JournalRecord.log == at.log) & (JournalRecord.sequence == at.sequence)))
         .join(
-            JournalRecord,
-            on=((JournalRecord.log == JournalPayload.log) & (JournalRecord.sequence == JournalPayload.sequence)),
+            JournalPayload,
+            on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
         )
         .where(
             wanted,
@@ -95,10 +97,8 @@ def _openings(deposit: UUID, wanted: pw.Expression) -> list[Opening]:
         .tuples()
     )  # fmt: skip
     openings = []
-    for recipient, consultation, document, opened_at, way, sequence, log, hashed, body in query:
+    for recipient, document, opened_at, way, sequence, log, hashed, body in query:
         told = json.loads(bytes(body)) if body else {}
-        if told and told["object"].get("consultation") != str(consultation):
-            continue  # the record of that number in another journal
         set_by = _SETTERS.get(told.get("identified", {}).get("set_by", ""), "")
         said = ", ".join(filter(None, (WAYS.get(way, way), set_by)))
         instant = Consultation.opened_at.python_value(opened_at)

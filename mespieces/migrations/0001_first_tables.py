@@ -110,7 +110,7 @@ CREATE TABLE throttle (
 CREATE TABLE consultation (
   id {uuid} PRIMARY KEY, session_id {uuid} NOT NULL REFERENCES session (id) ON DELETE RESTRICT,
   document_id {uuid} NOT NULL REFERENCES document (id) ON DELETE RESTRICT, opened_at {instant} NOT NULL,
-  sequence {bigint} NOT NULL);;
+  log TEXT NOT NULL, sequence {bigint} NOT NULL);;
 CREATE UNIQUE INDEX consultation_session_id_document_id ON consultation (session_id, document_id);;
 CREATE INDEX consultation_document_id ON consultation (document_id);;
 

@@ -6,8 +6,18 @@ import make
 import pytest
 
 from mespieces import models
-from mespieces.domain import consultations, deposits, documents, journal, notices, outbox
-from mespieces.models import Consultation, Delivery, JournalLog, JournalRecord, Message
+from mespieces.domain import (
+    consultations,
+    continuity,
+    deposits,
+    documents,
+    journal,
+    notices,
+    opened,
+    outbox,
+    receipts,
+)
+from mespieces.models import Consultation, Delivery, JournalLog, JournalPayload, JournalRecord, Message, Recipient
 
 
 @pytest.fixture
@@ -60,6 +70,27 @@ def test_a_recipient_reads_what_was_deposited_and_each_step_is_journaled(gateway
     assert consulted.body["detail"] == {"mode": "file", "recomputed": document.fingerprint}
     assert consulted.body["identified"] == {"way": "act+email", "set_by": "recipient"}
     assert delivered.body["detail"] == {"mode": "file", "sent": len(make.pdf())}
+
+
+def test_a_consultation_is_never_taken_for_that_of_the_same_number_in_another_journal(gateways):
+    deposit = make.filed(gateways, recipients=["Alexandre Payet", "Sophie Nguyễn"])
+    alexandre, sophie = deposit.recipients.order_by(Recipient.name)
+    first, second = make.identified(gateways, alexandre), make.identified(gateways, sophie, "office")
+    read(gateways, first)
+    old, number = journal.head().log, Consultation.get().sequence
+    continuity.reopen(gateways)
+    with models.write():
+        while journal.head().size < number:
+            journal.append(gateways, "incident.recorded")
+    read(gateways, second)
+    new = journal.head().log
+    # Nothing in the records tells them apart any more.
+    JournalPayload.update(salt=None, body=None).where(JournalPayload.sequence == number).execute()
+
+    assert [(one.log, one.sequence) for one in opened.of(alexandre)] == [(old, number)]
+    assert [(one.log, one.sequence) for one in opened.of(sophie)] == [(new, number)]
+    with pytest.raises(receipts.ReceiptMissing):
+        receipts.of_recipient(gateways, sophie, old, number)
 
 
 def test_a_consultation_is_committed_before_anything_can_be_read(gateways, session):

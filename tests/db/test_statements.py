@@ -155,7 +155,7 @@ def test_300_recipients_and_thousands_of_consultations_compose_in_bounded_memory
             )
             author = journal.Author("recipient", str(who.id), name, identified={"way": "act+email", "set_by": "office"})
             for document in listed[:12]:
-                made = Consultation(session=session, document=document, opened_at=now, sequence=0)
+                made = Consultation(session=session, document=document, opened_at=now, log=journal.head().log)
                 made.sequence = journal.append(
                     gateways, "document.consulted", author=author, document=document, recipient=who,
                     consultation=made.id,
