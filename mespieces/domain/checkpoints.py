@@ -71,16 +71,21 @@ def publish(gateways: Gateways) -> bytes:
     """Sign and keep a checkpoint of the present size, unless it is kept already, and return its note."""
     row = journal.head()
     _keep_subtrees(row.log, row.size)
-    found = JournalCheckpoint.get_or_none(log=row.log, size=row.size)
+    found = kept(row.log, row.size)
     if found is not None:
         return bytes(found.note)
     signed = sign(gateways, row, row.size)
     with models.write():
-        # Two publishers write the same bytes: Ed25519 is deterministic.
-        JournalCheckpoint.insert(
-            log=row.log, size=row.size, note=signed, created_at=gateways.clock.now()
-        ).on_conflict_ignore().execute()
+        keep(gateways, row.log, row.size, signed)
     return signed
+
+
+def keep(gateways: Gateways, log: str, size: int, signed: bytes) -> None:
+    """Keep a signed note inside the caller's transaction, unless there is one of that size: it never changes."""
+    # Two publishers write the same bytes, for Ed25519 is deterministic. SQLite, which has one writer, refuses even to ignore a second.
+    if kept(log, size) is None:
+        row = {"log": log, "size": size, "note": signed, "created_at": gateways.clock.now()}
+        JournalCheckpoint.insert(row).on_conflict_ignore().execute()
 
 
 def sign(gateways: Gateways, row: JournalLog, size: int) -> bytes:

@@ -15,7 +15,7 @@ from mespieces import models
 from mespieces.domain import checkpoints, citations, clockwork, french, journal
 from mespieces.errors import Unavailable
 from mespieces.gateways import Gateways, disk
-from mespieces.models import JournalCheckpoint, JournalLog
+from mespieces.models import JournalLog
 from mespieces.verifier import note
 
 log = logging.getLogger(__name__)
@@ -189,9 +189,7 @@ def _remember(gateways: Gateways, of: str, known: note.Checkpoint) -> None:
     with suppress(OSError):
         signed = path.read_bytes()
         if _parse(signed) == known:
-            JournalCheckpoint.insert(
-                log=of, size=known.size, note=signed, created_at=gateways.clock.now()
-            ).on_conflict_ignore().execute()
+            checkpoints.keep(gateways, of, known.size, signed)
 
 
 def _log_of(known: note.Checkpoint) -> str:

@@ -190,7 +190,7 @@ CREATE INDEX message_about_id ON message (about_id);;
 CREATE TABLE fact (name TEXT PRIMARY KEY, at {instant} NOT NULL, detail TEXT NOT NULL);;
 """
 
-# The journal's headers never change (art. 6): the database itself refuses, whoever asks.
+# The journal's headers, and what was published of it, never change (art. 6): the database itself refuses, whoever asks.
 SQLITE_GUARDS = """
 CREATE TRIGGER journal_record_no_replace BEFORE INSERT ON journal_record
   WHEN EXISTS (SELECT 1 FROM journal_record WHERE log = NEW.log AND sequence = NEW.sequence)
@@ -200,8 +200,16 @@ CREATE TRIGGER journal_record_no_update BEFORE UPDATE ON journal_record
   BEGIN SELECT RAISE(ABORT, 'journal_record never changes'); END;;
 CREATE TRIGGER journal_record_no_delete BEFORE DELETE ON journal_record
   BEGIN SELECT RAISE(ABORT, 'journal_record never changes'); END;;
+CREATE TRIGGER journal_checkpoint_no_replace BEFORE INSERT ON journal_checkpoint
+  WHEN EXISTS (SELECT 1 FROM journal_checkpoint WHERE log = NEW.log AND size = NEW.size)
+  BEGIN SELECT RAISE(ABORT, 'journal_checkpoint never changes'); END;;
 CREATE TRIGGER journal_checkpoint_no_update BEFORE UPDATE ON journal_checkpoint
   BEGIN SELECT RAISE(ABORT, 'journal_checkpoint never changes'); END;;
+CREATE TRIGGER journal_checkpoint_no_delete BEFORE DELETE ON journal_checkpoint
+  BEGIN SELECT RAISE(ABORT, 'journal_checkpoint never changes'); END;;
+CREATE TRIGGER journal_timestamp_no_replace BEFORE INSERT ON journal_timestamp
+  WHEN EXISTS (SELECT 1 FROM journal_timestamp WHERE log = NEW.log AND size = NEW.size AND number = NEW.number)
+  BEGIN SELECT RAISE(ABORT, 'journal_timestamp never changes'); END;;
 CREATE TRIGGER journal_timestamp_no_update BEFORE UPDATE ON journal_timestamp
   BEGIN SELECT RAISE(ABORT, 'journal_timestamp never changes'); END;;
 CREATE TRIGGER journal_timestamp_no_delete BEFORE DELETE ON journal_timestamp
@@ -216,8 +224,10 @@ CREATE TRIGGER journal_record_no_change BEFORE UPDATE OR DELETE ON journal_recor
   FOR EACH ROW EXECUTE FUNCTION refuse_change();;
 CREATE TRIGGER journal_record_no_truncate BEFORE TRUNCATE ON journal_record
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();;
-CREATE TRIGGER journal_checkpoint_no_update BEFORE UPDATE ON journal_checkpoint
+CREATE TRIGGER journal_checkpoint_no_change BEFORE UPDATE OR DELETE ON journal_checkpoint
   FOR EACH ROW EXECUTE FUNCTION refuse_change();;
+CREATE TRIGGER journal_checkpoint_no_truncate BEFORE TRUNCATE ON journal_checkpoint
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();;
 CREATE TRIGGER journal_timestamp_no_change BEFORE UPDATE OR DELETE ON journal_timestamp
   FOR EACH ROW EXECUTE FUNCTION refuse_change();;
 CREATE TRIGGER journal_timestamp_no_truncate BEFORE TRUNCATE ON journal_timestamp

@@ -8,7 +8,8 @@ import peewee as pw
 import pytest
 
 from mespieces import migrations, models
-from mespieces.domain import checkpoints
+from mespieces.domain import checkpoints, journal
+from mespieces.verifier import note
 
 MODELS = pytest.mark.parametrize("model", models.TABLES, ids=lambda model: model.__name__)
 
@@ -147,10 +148,48 @@ def test_a_program_that_knows_nothing_of_the_product_replaces_no_record_either(d
     assert list(models.JournalRecord.select().tuples()) == before
 
 
-def test_the_database_refuses_to_change_a_published_checkpoint(database, gateways):
-    checkpoints.publish(gateways)
-    with pytest.raises(pw.PeeweeException, match="journal_checkpoint never changes"), models.write():
-        models.JournalCheckpoint.update(note=b"other").execute()
+@pytest.mark.parametrize("table", ["journal_checkpoint", "journal_timestamp"])
+def test_the_database_refuses_to_change_or_take_away_what_was_published(database, gateways, table):
+    published(gateways)
+    before = published_rows()
+    assert [len(rows) for rows in before] == [1, 1]
+    statements = [f"UPDATE {table} SET size = size + 1", f"DELETE FROM {table}"]  # noqa: S608 — a name of this test
+    if not models.is_sqlite():
+        statements.append(f"TRUNCATE {table} CASCADE")
+
+    for statement in statements:
+        with pytest.raises(pw.PeeweeException, match="never changes"), models.write():
+            database.execute_sql(statement)
+
+    assert published_rows() == before
+
+
+@pytest.mark.parametrize("table", ["journal_checkpoint", "journal_timestamp"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL has no INSERT OR REPLACE
+def test_a_program_that_knows_nothing_of_the_product_replaces_nothing_that_was_published(database, gateways, table):
+    published(gateways)
+    before = published_rows()
+
+    with (
+        closing(sqlite3.connect(database.database)) as stranger,  # without the product's settings of a connection
+        pytest.raises(sqlite3.IntegrityError, match=f"{table} never changes"),
+    ):
+        stranger.execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")  # noqa: S608 — a name of this test
+
+    assert published_rows() == before
+
+
+def published(gateways):
+    """Have a checkpoint published, and a token kept over it."""
+    size = note.parse_checkpoint(note.split(checkpoints.publish(gateways))[0]).size
+    now, log = gateways.clock.now(), journal.head().log
+    models.JournalTimestamp.create(
+        log=log, size=size, number=1, der=b"x", time=now, authority="x", qualified=0, asked_at=now, answered_at=now
+    )
+
+
+def published_rows():
+    return [list(table.select().tuples()) for table in (models.JournalCheckpoint, models.JournalTimestamp)]
 
 
 def test_the_journal_takes_no_second_record_at_the_same_place(database):

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import make
 import pytest
+from backups import unguard
 
 from mespieces import models
 from mespieces.domain import checkpoints, continuity, exports, journal
@@ -55,11 +56,7 @@ def read(log):
 def write(log, rows):
     """Write a journal's tables anew, with the columns and the head that go with these records: careful hands."""
     with models.write():
-        if models.is_sqlite():
-            for name in ("no_update", "no_delete", "no_replace"):
-                sql(f"DROP TRIGGER journal_record_{name}")
-        else:
-            sql("ALTER TABLE journal_record DISABLE TRIGGER ALL")
+        unguard("journal_record")
         sql("DELETE FROM journal_payload WHERE log = ?", log)
         sql("DELETE FROM journal_record WHERE log = ?", log)
         head, time = record.FIRST_PREVIOUS, ""
@@ -109,7 +106,9 @@ def damaged_export(damage, folder):
 
 def without_checkpoints():
     """Leave nothing in the tables that was published."""
-    sql("DELETE FROM journal_checkpoint")
+    with models.write():
+        unguard("journal_checkpoint")
+        sql("DELETE FROM journal_checkpoint")
 
 
 def said(header):
@@ -378,11 +377,9 @@ def test_a_checkpoint_signed_again_by_another_key_is_found(gateways, before, aft
     damaged(chain_again_from_one_on)
     published = (before / "checkpoints" / f"{PUBLISHED}.note").read_bytes()
     other = published.replace(published.splitlines()[-1], published.splitlines()[-1][:-8] + b"AAAAAA==")
-    if models.is_sqlite():
-        sql("DROP TRIGGER journal_checkpoint_no_update")
-    else:
-        sql("ALTER TABLE journal_checkpoint DISABLE TRIGGER ALL")
-    sql("UPDATE journal_checkpoint SET note = ?", other)
+    with models.write():
+        unguard("journal_checkpoint")
+        sql("UPDATE journal_checkpoint SET note = ?", other)
 
     assert "6 BAD_SIGNATURE" in checkpoints.verify(gateways).findings
     status, told = afterwards("--vkey", checkpoints.vkey(gateways))

@@ -163,6 +163,7 @@ FORBIDDEN = [
     "DELETE FROM journal_log",
     "UPDATE journal_checkpoint SET note = '\\x00'",
     "DELETE FROM journal_checkpoint",
+    "TRUNCATE journal_checkpoint CASCADE",
     "DELETE FROM journal_timestamp",
     "UPDATE journal_subtree SET hash = '\\x00'",
     "DELETE FROM schema_migration",
