@@ -148,7 +148,7 @@ class Worker:
         if due and journal.head().size:
             result = checkpoints.verify(self._runtime.gateways)
             if result.findings:
-                log.error("the journal does not verify: %s", ", ".join(result.findings[:20]))
+                log.error("the journal does not verify: %s; %s", result.counts, ", ".join(result.findings[:20]))
 
     def _sweep(self) -> None:
         consultations.sweep(self._runtime.gateways)

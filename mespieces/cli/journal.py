@@ -42,15 +42,24 @@ def verify(ctx: click.Context, *, as_json: bool) -> None:
         result, losses = checkpoints.verify(gateways), continuity.losses()
     said = [f"Journal intact : {result.size} enregistrements relus."]
     if result.findings:
-        said = ["Le journal a été altéré :", *result.findings]
+        said = ["Le journal a été altéré :", *_findings(result)]
     found = {
         "intact": not result.findings,
         "size": result.size,
         "findings": list(result.findings),
+        "counts": result.counts,
         "lost": _lost(losses),
     }
     console.tell(found, "\n".join([*said, *map(continuity.tell, losses)]), as_json=as_json)
     ctx.exit(1 if result.findings else 0)
+
+
+def _findings(result: checkpoints.Verification) -> Iterator[str]:
+    """Yield a line for each finding that was kept, and one for the others of its kind."""
+    for code, first, others in checkpoints.by_code(result):
+        yield from first
+        if others:
+            yield f"… et {others} autre{'s' if others > 1 else ''} {code}"
 
 
 @journal.command()

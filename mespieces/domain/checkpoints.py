@@ -7,6 +7,7 @@ are met, so that a root costs O(log n).
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from mespieces.verifier import merkle, note, purge, record
 from mespieces.verifier.chain import Chain
 
 VERIFIED = "journal.verified"
-REMEMBERED = 100
+FIRST = 20
+"""Findings of one kind that are kept; the others are counted: a ruined journal must not fill the memory."""
 AT_ONCE = 1_000  # checkpoints read at once
 _NONE = (0, b"")
 KEPT_LEVEL = 8  # one row per 256 leaves, and about as many again above
@@ -46,14 +48,14 @@ class Head:
 class Verification:
     """The result of a full verification: what was found wrong (nothing when intact), `SEQUENCE CODE` or `DAY CODE`.
 
-    Of what was kept of it, `findings` are the first `REMEMBERED`; `count` tells how many there were.
+    `findings` are the `FIRST` of each code, in the order they were found; `counts` tells how many there were of each.
     """
 
     at: datetime
     size: int
     seconds: float
     findings: tuple[str, ...]
-    count: int
+    counts: dict[str, int]
 
 
 def head() -> Head:
@@ -139,15 +141,27 @@ def verify(gateways: Gateways) -> Verification:
     """
     started = time.perf_counter()
     with journal.snapshot():
-        row = journal.head()
-        findings = _walk_all(gateways, row)
+        row, findings, counts = journal.head(), [], Counter[str]()
+        for found in _walk_all(gateways, row):
+            code = _code_of(found)
+            counts[code] += 1
+            if counts[code] <= FIRST:
+                findings.append(found)
     taken = time.perf_counter() - started
-    result = Verification(gateways.clock.now(), row.size, taken, tuple(findings), len(findings))
-    told = {"findings": findings[:REMEMBERED], "count": result.count}
-    detail = json.dumps({"size": result.size, "seconds": result.seconds, **told})
+    result = Verification(gateways.clock.now(), row.size, taken, tuple(findings), dict(counts))
+    told = {"size": result.size, "seconds": result.seconds, "findings": findings, "counts": result.counts}
     with models.write():
-        clockwork.set_fact(VERIFIED, result.at, detail)
+        clockwork.set_fact(VERIFIED, result.at, json.dumps(told))
     return result
+
+
+def by_code(found: Verification, most: int = FIRST) -> list[tuple[str, list[str], int]]:
+    """Return, code by code, the first findings, `most` at most, and how many others there were."""
+    told = []
+    for code, count in found.counts.items():
+        first = [one for one in found.findings if _code_of(one) == code][:most]
+        told.append((code, first, count - len(first)))
+    return told
 
 
 def last_verification() -> Verification | None:
@@ -156,34 +170,36 @@ def last_verification() -> Verification | None:
     if row is None:
         return None
     known = json.loads(row.detail)
-    return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]), known["count"])
+    return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]), known["counts"])
 
 
-def _walk_all(gateways: Gateways, newest: JournalLog) -> list[str]:
-    """Return the findings of every journal, from the newest back: each cites how the one before ended."""
+def _code_of(found: str) -> str:
+    return found.split(" ")[1]
+
+
+def _walk_all(gateways: Gateways, newest: JournalLog) -> Iterator[str]:
+    """Yield the findings of every journal, from the newest back: each cites how the one before ended."""
     rows, citations_by = {row.log: row for row in JournalLog.select()}, citations.every()
-    findings: list[str] = []
     name, cited = newest.log, None
     while name in rows:
         row = rows.pop(name)
         named = f" {name}" if row.closed_at else ""
-        findings += [f"{found}{named}" for found in _walk(gateways, row, cited)]
+        yield from (f"{found}{named}" for found in _walk(gateways, row, cited))
         if cited := citations_by.get(name):
             ended = rows.get(cited.log)
             if ended is None:
-                findings.append(f"0 TAIL_TRUNCATED {cited.log}")
+                yield f"0 TAIL_TRUNCATED {cited.log}"
             elif cited.size == ended.size and cited.head != ended.head:
-                findings.append(f"0 PREVIOUS_MISMATCH{named}")
+                yield f"0 PREVIOUS_MISMATCH{named}"
         name = cited.log if cited and cited.log in rows else next(iter(rows), "")
-    return findings
 
 
-def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) -> list[str]:
-    """Return the findings of the chain up to `row`'s size, the projections and the kept checkpoints included.
+def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) -> Iterator[str]:
+    """Yield the findings of the chain up to `row`'s size, the projections and the kept checkpoints included.
 
     `cited` is what the journal that continues it says of its end: what it says was lost is no fault of the tables.
     """
-    chain, findings, tally = Chain(row.log, _announced(row.log)), [], activity.Tally(row.log)
+    chain, tally = Chain(row.log, announced(row)), activity.Tally(row.log)
     published = notes(row.log)
     size, signed = next(published, _NONE)
     key = [note.verifier(row.origin, gateways.journal_key)]
@@ -191,30 +207,38 @@ def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) ->
         before = chain.last
         tally.feed(line.sequence, line.operation, line.time)
         if found := chain.feed(line.header, line.proof, line.trace):
-            findings += [f"{f.sequence} {f.code}" for f in found]
+            yield from (f"{f.sequence} {f.code}" for f in found)
         # A header or a payload that cannot be read has been named.
         if (chain.last is not before and not _projects(line, chain)) or (not found and not _belongs(line)):
-            findings.append(f"{line.sequence} PROJECTION_ALTERED")
+            yield f"{line.sequence} PROJECTION_ALTERED"
         wrong: list[str] = []
         if size == chain.size:
             wrong = _checkpoint_wrong(signed, chain, key)
             size, signed = next(published, _NONE)
         if cited and cited.known == chain.size and cited.root != chain.root().hex():
             wrong = wrong or [f"{chain.size - 1} CHECKPOINT_MISMATCH"]
-        findings += wrong
-    findings += [f"{f.sequence} {f.code}" for f in chain.finish()]
+        yield from wrong
+    yield from (f"{f.sequence} {f.code}" for f in chain.finish())
     ended, known = (cited.size, cited.known) if cited else (0, 0)
     whole = (chain.size, chain.head.hex()) == (row.size, row.head) and chain.size >= ended
     reach = max(itertools.chain((size,), (beyond for beyond, _ in published)))
     if not whole or reach > max(chain.size, known):
-        findings.append(f"{chain.size} TAIL_TRUNCATED")
-    return findings + [f"{day} ACTIVITY_ALTERED" for day in tally.wrong()]
+        yield f"{chain.size} TAIL_TRUNCATED"
+    yield from (f"{day} ACTIVITY_ALTERED" for day in tally.wrong())
 
 
-def _announced(log: str) -> list[purge.Purge]:
-    """Return the purges the journal announces: read beforehand, for they stand after what they explain."""
+def announced(row: JournalLog) -> Iterator[purge.Purge]:
+    """Yield the purges a journal announces: read beforehand, for they stand after what they explain.
+
+    No journal has more to purge than its payloads, two a record: what a forged one announces beyond explains nothing.
+    """
+    return itertools.islice(_announced(row.log), 2 * row.size)
+
+
+def _announced(log: str) -> Iterator[purge.Purge]:
+    """Yield every purge announced; a body that is not the one committed to announces nothing, and is named in its turn."""
     query = (
-        JournalRecord.select(JournalRecord.header, JournalPayload.body)
+        JournalRecord.select(JournalRecord.header, JournalPayload.salt, JournalPayload.body)
         .join(
             JournalPayload,
             on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
@@ -225,13 +249,14 @@ def _announced(log: str) -> list[purge.Purge]:
             JournalPayload.group == "proof",
             JournalPayload.body.is_null(False),
         )
+        .order_by(JournalRecord.sequence)
         .tuples()
     )
-    found: list[purge.Purge] = []
-    for header, body in query:
-        with suppress(record.HeaderNotCanonical):  # it will be named in its turn
-            found += purge.announced(record.parse(bytes(header)), bytes(body))
-    return found
+    for header, salt, body in query.iterator():
+        with suppress(record.HeaderNotCanonical):
+            read = record.parse(bytes(header))
+            if record.commit("proof", bytes(salt), bytes(body)) == read.proof:
+                yield from purge.announced(read, bytes(body))
 
 
 def _projects(line: journal.Line, chain: Chain) -> bool:

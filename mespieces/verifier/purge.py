@@ -97,6 +97,8 @@ class Ledger:
 class _Watched:
     """A purge on which judgement may wait: the first absent payload it explains, and whether it was due."""
 
+    __slots__ = ("allowed", "blamed", "purge", "touched")
+
     def __init__(self, purge: Purge) -> None:
         # A range may not reach its own record: what it says of later ones is no announcement.
         self.purge = purge._replace(last=min(purge.last, purge.announced - 1))

@@ -24,6 +24,7 @@ bp = Blueprint("auditor", __name__, url_prefix="/audit")
 FORM = 64 * 1024  # bytes, beside the file
 NEWEST, PAGE = 5, 50  # checkpoints on the page, and on each page of all of them
 DAYS = 30  # of activity
+FINDINGS = 5  # of one kind
 
 
 class Held:
@@ -59,14 +60,15 @@ def asked_by_program() -> bool:
 def show() -> str:
     """The audit page."""
     head = checkpoints.head()
-    recent = checkpoints.recent(head.log, NEWEST)
+    recent, verified = checkpoints.recent(head.log, NEWEST), checkpoints.last_verification()
     return render_template(
         "audit/show.html",
         head=head,
         emblem=emblem.path(head.head),
         emblem_width=emblem.WIDTH,
         time=clockwork.last_record(),
-        verified=checkpoints.last_verification(),
+        verified=verified,
+        found=checkpoints.by_code(verified, FINDINGS) if verified else (),
         suspended=journal.suspended(),
         recent=recent,
         tokens=anchors.over(head.log, (one.size for one in recent)),

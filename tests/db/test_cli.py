@@ -444,6 +444,21 @@ def test_an_altered_journal_is_told_and_leaves_with_1(installed):
     assert "PAYLOAD" in result.stdout
 
 
+def test_a_journal_altered_everywhere_is_told_in_few_lines(installed):
+    opened = reopened()
+    with opened.database.connection_context():
+        with models.write():
+            for _ in range(50):
+                journal.append(opened.gateways, "incident.recorded")
+        models.JournalPayload.update(body=b"[]").where(models.JournalPayload.group == "trace").execute()
+        size = journal.head().size
+
+    result = run("journal", "verify")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1] == f"… et {size - 20} autres PAYLOAD_ALTERED"
+    assert json.loads(run("journal", "verify", "--json").stdout)["counts"] == {"PAYLOAD_ALTERED": size}
+
+
 def test_counts_that_lie_are_made_anew(installed):
     reopened()
     activity.keep_up()

@@ -251,6 +251,52 @@ def test_what_was_altered_in_the_database_is_found(gateways, what):
     assert finding in checkpoints.verify(gateways).findings
 
 
+def test_of_a_ruined_journal_the_first_findings_of_each_kind_are_kept_and_the_rest_counted(gateways):
+    with models.write():
+        for _ in range(300):
+            journal.append(gateways, "incident.recorded")
+    run("UPDATE journal_payload SET body = salt WHERE payload_group = 'trace' AND sequence < 250")
+    without_guards("UPDATE journal_record SET time = '2020-01-01T00:00:00.000000Z' WHERE sequence >= 290")
+
+    found = checkpoints.verify(gateways)
+
+    assert found.counts == {"PAYLOAD_ALTERED": 250, "PROJECTION_ALTERED": 11}
+    kept = [f"{number} PAYLOAD_ALTERED" for number in range(checkpoints.FIRST)]
+    projected = [f"{number} PROJECTION_ALTERED" for number in range(290, 301)]
+    assert found.findings == (*kept, *projected)
+    assert checkpoints.last_verification() == found
+    assert checkpoints.by_code(found, 5) == [
+        ("PAYLOAD_ALTERED", kept[:5], 245), ("PROJECTION_ALTERED", projected[:5], 6),
+    ]  # fmt: skip
+
+
+def test_a_purge_that_its_record_did_not_commit_to_explains_nothing(gateways):
+    append(gateways)
+    with models.write():
+        journal.append(gateways, "journal.purged", detail={"ranges": []})
+    forged = b'{"detail":{"ranges":[{"filed":null,"from":1,"group":"proof","to":1}]}}'
+    value = f"X'{forged.hex()}'" if models.is_sqlite() else f"'\\x{forged.hex()}'::bytea"
+    run(f"UPDATE journal_payload SET body = {value} WHERE sequence = 2 AND payload_group = 'proof'")  # noqa: S608 — what a tamperer writes
+    run("UPDATE journal_payload SET salt = NULL, body = NULL WHERE sequence = 1 AND payload_group = 'proof'")
+
+    assert checkpoints.verify(gateways).findings == ("1 PAYLOAD_MISSING", "2 PAYLOAD_ALTERED")
+
+
+def test_more_purges_than_a_journal_has_payloads_are_not_remembered(gateways):
+    """The announcements are held in memory while records go by."""
+    append(gateways)
+    due = {"from": 1, "to": 1, "group": "proof"}
+    for ranges in ([due] * 5, [due]):
+        with models.write():
+            journal.append(gateways, "journal.purged", detail={"ranges": ranges})
+    announced, limit = checkpoints.announced(journal.head()), 2 * journal.head().size
+    assert len(list(announced)) == 6 < limit
+    with models.write():
+        journal.append(gateways, "journal.purged", detail={"ranges": [due] * 5_000})
+
+    assert len(list(checkpoints.announced(journal.head()))) == limit + 2
+
+
 def test_a_header_rewritten_breaks_the_chain_from_there(gateways):
     for _ in range(3):
         append(gateways)
