@@ -27,6 +27,7 @@ from mespieces.domain import (
     purges,
     retention,
     throttle,
+    verifications,
 )
 from mespieces.runtime import Runtime
 
@@ -143,10 +144,10 @@ class Worker:
     def _publish(self) -> None:
         activity.keep_up()
         continuity.keep(self._runtime.gateways, checkpoints.publish(self._runtime.gateways))
-        last = checkpoints.last_verification()
+        last = verifications.last()
         due = last is None or self._runtime.gateways.clock.now() - last.at >= VERIFY_EVERY
         if due and journal.head().size:
-            result = checkpoints.verify(self._runtime.gateways)
+            result = verifications.verify(self._runtime.gateways)
             if result.findings:
                 log.error("the journal does not verify: %s; %s", result.counts, ", ".join(result.findings[:20]))
 

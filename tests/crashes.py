@@ -27,7 +27,7 @@ import make
 import servers
 
 from mespieces import config, models, runtime
-from mespieces.domain import checkpoints, documents, exports, journal, retention, sessions
+from mespieces.domain import checkpoints, documents, exports, journal, retention, sessions, verifications
 from mespieces.gateways import keys
 from mespieces.models import Document, Member
 from mespieces.verifier.__main__ import main as verify_export
@@ -250,7 +250,7 @@ def _faults(product: Product) -> Iterator[str]:
     gateways = product.gateways
     if not until(lambda: not _previews_wait()):
         yield "previews are not drawn"
-    yield from (f"journal: {finding}" for finding in checkpoints.verify(gateways).findings)
+    yield from (f"journal: {finding}" for finding in verifications.verify(gateways).findings)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as words:
         exports.write(gateways, Path(folder), by=journal.OPERATOR)
         if verify_export([folder, "--vkey", checkpoints.vkey(gateways)]):

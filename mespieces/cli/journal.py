@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mespieces.cli import console
-from mespieces.domain import activity, checkpoints, continuity, documents, exports
+from mespieces.domain import activity, checkpoints, continuity, documents, exports, verifications
 from mespieces.domain import journal as records
 from mespieces.errors import Refusal
 from mespieces.gateways import Gateways
@@ -39,7 +39,7 @@ def head(*, as_json: bool) -> None:
 def verify(ctx: click.Context, *, as_json: bool) -> None:
     """Relit tout le journal ; sort avec 1 si quelque chose y a été changé. Dit aussi ce qu’un journal fermé a perdu."""
     with console.opened(check_journal=False) as gateways:
-        result, losses = checkpoints.verify(gateways), continuity.losses()
+        result, losses = verifications.verify(gateways), continuity.losses()
     said = [f"Journal intact : {result.size} enregistrements relus."]
     if result.findings:
         said = ["Le journal a été altéré :", *_findings(result)]
@@ -54,9 +54,9 @@ def verify(ctx: click.Context, *, as_json: bool) -> None:
     ctx.exit(1 if result.findings else 0)
 
 
-def _findings(result: checkpoints.Verification) -> Iterator[str]:
+def _findings(result: verifications.Verification) -> Iterator[str]:
     """Yield a line for each finding that was kept, and one for the others of its kind."""
-    for code, first, others in checkpoints.by_code(result):
+    for code, first, others in verifications.by_code(result):
         yield from first
         if others:
             yield f"… et {others} autre{'s' if others > 1 else ''} {code}"

@@ -1,34 +1,20 @@
-"""The journal's Merkle tree as it is published: roots, signed checkpoints, the verification of the whole chain.
+"""The journal's Merkle tree as it is published: roots, signed checkpoints.
 
 The tree is a pure function of the records (RFC 6962): appending never touches it. Complete subtrees are kept as they
 are met, so that a root costs O(log n).
 """
 
-import itertools
-import json
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
-from uuid import UUID
-
-import orjson
 
 from mespieces import models
-from mespieces.domain import activity, citations, clockwork, journal
+from mespieces.domain import journal
 from mespieces.gateways import Gateways
-from mespieces.models import Fact, JournalCheckpoint, JournalLog, JournalPayload, JournalRecord, JournalSubtree
-from mespieces.verifier import merkle, note, purge, record
-from mespieces.verifier.chain import Chain
+from mespieces.models import JournalCheckpoint, JournalLog, JournalRecord, JournalSubtree
+from mespieces.verifier import merkle, note
 
-VERIFIED = "journal.verified"
-FIRST = 20
-"""Findings of one kind that are kept; the others are counted: a ruined journal must not fill the memory."""
 AT_ONCE = 1_000  # checkpoints read at once
-_NONE = (0, b"")
 KEPT_LEVEL = 8  # one row per 256 leaves, and about as many again above
 
 
@@ -42,20 +28,6 @@ class Head:
     head: str
     root: str
     time: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The result of a full verification: what was found wrong (nothing when intact), `SEQUENCE CODE` or `DAY CODE`.
-
-    `findings` are the `FIRST` of each code, in the order they were found; `counts` tells how many there were of each.
-    """
-
-    at: datetime
-    size: int
-    seconds: float
-    findings: tuple[str, ...]
-    counts: dict[str, int]
 
 
 def head() -> Head:
@@ -132,163 +104,6 @@ def notes(log: str, reach: int = 2**53) -> Iterator[tuple[int, bytes]]:
     while rows := list(among.where(kept.size > after).limit(AT_ONCE).tuples()):
         yield from ((size, bytes(note)) for size, note in rows)
         after = rows[-1][0]
-
-
-def verify(gateways: Gateways) -> Verification:
-    """Read the whole journal again, record by record, and those it continues; keep the result and return it.
-
-    What is found in an earlier journal bears its name.
-    """
-    started = time.perf_counter()
-    with journal.snapshot():
-        row, findings, counts = journal.head(), [], Counter[str]()
-        for found in _walk_all(gateways, row):
-            code = _code_of(found)
-            counts[code] += 1
-            if counts[code] <= FIRST:
-                findings.append(found)
-    taken = time.perf_counter() - started
-    result = Verification(gateways.clock.now(), row.size, taken, tuple(findings), dict(counts))
-    told = {"size": result.size, "seconds": result.seconds, "findings": findings, "counts": result.counts}
-    with models.write():
-        clockwork.set_fact(VERIFIED, result.at, json.dumps(told))
-    return result
-
-
-def by_code(found: Verification, most: int = FIRST) -> list[tuple[str, list[str], int]]:
-    """Return, code by code, the first findings, `most` at most, and how many others there were."""
-    told = []
-    for code, count in found.counts.items():
-        first = [one for one in found.findings if _code_of(one) == code][:most]
-        told.append((code, first, count - len(first)))
-    return told
-
-
-def last_verification() -> Verification | None:
-    """Return the result of the last full verification, None before the first."""
-    row = Fact.get_or_none(Fact.name == VERIFIED)
-    if row is None:
-        return None
-    known = json.loads(row.detail)
-    return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]), known["counts"])
-
-
-def _code_of(found: str) -> str:
-    return found.split(" ")[1]
-
-
-def _walk_all(gateways: Gateways, newest: JournalLog) -> Iterator[str]:
-    """Yield the findings of every journal, from the newest back: each cites how the one before ended."""
-    rows, citations_by = {row.log: row for row in JournalLog.select()}, citations.every()
-    name, cited = newest.log, None
-    while name in rows:
-        row = rows.pop(name)
-        named = f" {name}" if row.closed_at else ""
-        yield from (f"{found}{named}" for found in _walk(gateways, row, cited))
-        if cited := citations_by.get(name):
-            ended = rows.get(cited.log)
-            if ended is None:
-                yield f"0 TAIL_TRUNCATED {cited.log}"
-            elif cited.size == ended.size and cited.head != ended.head:
-                yield f"0 PREVIOUS_MISMATCH{named}"
-        name = cited.log if cited and cited.log in rows else next(iter(rows), "")
-
-
-def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) -> Iterator[str]:
-    """Yield the findings of the chain up to `row`'s size, the projections and the kept checkpoints included.
-
-    `cited` is what the journal that continues it says of its end: what it says was lost is no fault of the tables.
-    """
-    chain, tally = Chain(row.log, announced(row)), activity.Tally(row.log)
-    published = notes(row.log)
-    size, signed = next(published, _NONE)
-    key = [note.verifier(row.origin, gateways.journal_key)]
-    for line in journal.lines(row.log, stop=row.size):
-        before = chain.last
-        tally.feed(line.sequence, line.operation, line.time)
-        if found := chain.feed(line.header, line.proof, line.trace):
-            yield from (f"{f.sequence} {f.code}" for f in found)
-        # A header or a payload that cannot be read has been named.
-        if (chain.last is not before and not _projects(line, chain)) or (not found and not _belongs(line)):
-            yield f"{line.sequence} PROJECTION_ALTERED"
-        wrong: list[str] = []
-        if size == chain.size:
-            wrong = _checkpoint_wrong(signed, chain, key)
-            size, signed = next(published, _NONE)
-        if cited and cited.known == chain.size and cited.root != chain.root().hex():
-            wrong = wrong or [f"{chain.size - 1} CHECKPOINT_MISMATCH"]
-        yield from wrong
-    yield from (f"{f.sequence} {f.code}" for f in chain.finish())
-    ended, known = (cited.size, cited.known) if cited else (0, 0)
-    whole = (chain.size, chain.head.hex()) == (row.size, row.head) and chain.size >= ended
-    reach = max(itertools.chain((size,), (beyond for beyond, _ in published)))
-    if not whole or reach > max(chain.size, known):
-        yield f"{chain.size} TAIL_TRUNCATED"
-    yield from (f"{day} ACTIVITY_ALTERED" for day in tally.wrong())
-
-
-def announced(row: JournalLog) -> Iterator[purge.Purge]:
-    """Yield the purges a journal announces: read beforehand, for they stand after what they explain.
-
-    No journal has more to purge than its payloads, two a record: what a forged one announces beyond explains nothing.
-    """
-    return itertools.islice(_announced(row.log), 2 * row.size)
-
-
-def _announced(log: str) -> Iterator[purge.Purge]:
-    """Yield every purge announced; a body that is not the one committed to announces nothing, and is named in its turn."""
-    query = (
-        JournalRecord.select(JournalRecord.header, JournalPayload.salt, JournalPayload.body)
-        .join(
-            JournalPayload,
-            on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
-        )
-        .where(
-            JournalRecord.log == log,
-            JournalRecord.operation == "journal.purged",
-            JournalPayload.group == "proof",
-            JournalPayload.body.is_null(False),
-        )
-        .order_by(JournalRecord.sequence)
-        .tuples()
-    )
-    for header, salt, body in query.iterator():
-        with suppress(record.HeaderNotCanonical):
-            read = record.parse(bytes(header))
-            if record.commit("proof", bytes(salt), bytes(body)) == read.proof:
-                yield from purge.announced(read, bytes(body))
-
-
-def _projects(line: journal.Line, chain: Chain) -> bool:
-    """Tell whether the columns beside a header, by which records are found, say what the header says."""
-    read = chain.last
-    return read is not None and line[:5] == (
-        read.sequence, read.previous, chain.head.hex(), read.operation, read.time,
-    )  # fmt: skip
-
-
-def _belongs(line: journal.Line) -> bool:
-    """Tell whether the deposit and the office a record is found by are those that its verified payload names.
-
-    They decide to whom it is shown, and what attestations say. Once the payload was purged nothing tells any more.
-    """
-    if line.proof is None:
-        return True
-    what = orjson.loads(line.proof[1])["object"]
-    return what.get("deposit") == _spelled(line.deposit) and what.get("office") == _spelled(line.office)
-
-
-@lru_cache(maxsize=1024)
-def _spelled(name: UUID | None) -> str | None:
-    return None if name is None else str(name)
-
-
-def _checkpoint_wrong(signed: bytes, chain: Chain, key: list[note.Verifier]) -> list[str]:
-    try:
-        published = note.read_checkpoint(signed, key)
-    except (note.NoteRefused, note.CheckpointRefused):
-        return [f"{chain.size - 1} BAD_SIGNATURE"]
-    return [] if published.root == chain.root() else [f"{chain.size - 1} CHECKPOINT_MISMATCH"]
 
 
 def subtree(log: str, *, neighbours: bool = False) -> merkle.Subtree:

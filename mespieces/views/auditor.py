@@ -15,6 +15,7 @@ from mespieces.domain import (
     emblem,
     journal,
     receipts,
+    verifications,
 )
 from mespieces.errors import Invalid, NotFound
 from mespieces.verifier import note, record
@@ -60,7 +61,7 @@ def asked_by_program() -> bool:
 def show() -> str:
     """The audit page."""
     head = checkpoints.head()
-    recent, verified = checkpoints.recent(head.log, NEWEST), checkpoints.last_verification()
+    recent, verified = checkpoints.recent(head.log, NEWEST), verifications.last()
     return render_template(
         "audit/show.html",
         head=head,
@@ -68,7 +69,7 @@ def show() -> str:
         emblem_width=emblem.WIDTH,
         time=clockwork.last_record(),
         verified=verified,
-        found=checkpoints.by_code(verified, FINDINGS) if verified else (),
+        found=verifications.by_code(verified, FINDINGS) if verified else (),
         suspended=journal.suspended(),
         recent=recent,
         tokens=anchors.over(head.log, (one.size for one in recent)),

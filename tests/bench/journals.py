@@ -13,7 +13,7 @@ import long_journal
 from measure import in_turns, told
 
 from mespieces import app, models, runtime
-from mespieces.domain import activity, checkpoints, exports, journal, receipts
+from mespieces.domain import activity, checkpoints, exports, journal, receipts, verifications
 from mespieces.models import JournalCheckpoint
 
 SHORT, LONG = 1_000, int(os.environ.get("MESPIECES_BENCH_RECORDS", "1000000"))
@@ -148,7 +148,7 @@ def _costs(opened: runtime.Runtime) -> dict[str, float]:
 def _verified(opened: runtime.Runtime, folder: Path) -> dict[str, float]:
     size = journal.head().size
     before = _processor(resource.RUSAGE_SELF)
-    assert checkpoints.verify(opened.gateways).findings == ()
+    assert verifications.verify(opened.gateways).findings == ()
     tables = _processor(resource.RUSAGE_SELF) - before
     exports.write(opened.gateways, folder / "export", by=journal.OPERATOR)
     key, before = checkpoints.vkey(opened.gateways), _processor(resource.RUSAGE_CHILDREN)

@@ -7,7 +7,7 @@ import make
 import pytest
 
 from mespieces import models
-from mespieces.domain import activity, checkpoints, journal
+from mespieces.domain import activity, journal, verifications
 from mespieces.models import JournalDay, JournalRecord
 from mespieces.runtime import Runtime
 from mespieces.verifier import record
@@ -69,7 +69,7 @@ def test_counting_in_batches_gives_the_same_and_counts_nothing_twice(gateways, m
 
     assert [row[1:5] for row in kept()] == [(0, 0, 0, 10), (0, 9, 0, 0)]
     assert kept()[-1][5] == journal.head().size
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_a_clock_set_back_counts_on_the_day_that_was_recorded(gateways):
@@ -80,7 +80,7 @@ def test_a_clock_set_back_counts_on_the_day_that_was_recorded(gateways):
     activity.keep_up()
 
     assert [row[1:5] for row in kept()] == [(0, 0, 0, 11), (0, 0, 0, 11)]  # journal.opened; clock.anomaly
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_records_not_counted_yet_are_no_fault(gateways):
@@ -88,7 +88,7 @@ def test_records_not_counted_yet_are_no_fault(gateways):
     activity.keep_up()
     record_many(gateways, 10)
 
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_a_count_that_lies_is_named_with_its_day_and_made_anew(gateways, lie):
     JournalDay.update(lie).execute()
     day = record.format_time(gateways.clock.now())[:10]
 
-    assert f"{day} ACTIVITY_ALTERED" in checkpoints.verify(gateways).findings
+    assert f"{day} ACTIVITY_ALTERED" in verifications.verify(gateways).findings
     activity.recount()
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
     assert counts(gateways)["others"] == journal.head().size
 
 
@@ -123,10 +123,10 @@ def test_a_day_taken_away_or_made_up_is_named(gateways):
     first, second = (row.day for row in JournalDay.select().order_by(JournalDay.day))
 
     JournalDay.delete().where(JournalDay.day == first).execute()
-    assert checkpoints.verify(gateways).findings == (f"{first} ACTIVITY_ALTERED",)
+    assert verifications.verify(gateways).findings == (f"{first} ACTIVITY_ALTERED",)
     activity.recount()
     JournalDay.update(day="2020-01-01").where(JournalDay.day == second).execute()
-    assert checkpoints.verify(gateways).findings == ("2020-01-01 ACTIVITY_ALTERED", f"{second} ACTIVITY_ALTERED")
+    assert verifications.verify(gateways).findings == ("2020-01-01 ACTIVITY_ALTERED", f"{second} ACTIVITY_ALTERED")
 
 
 def test_the_worker_counts_with_each_checkpoint(gateways, settings):

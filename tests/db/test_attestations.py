@@ -22,6 +22,7 @@ from mespieces.domain import (
     retention,
     sessions,
     significations,
+    verifications,
 )
 from mespieces.models import Consultation, Deposit, JournalLog, JournalRecord, Recipient, Throttle
 
@@ -109,7 +110,7 @@ def test_its_fingerprint_stands_in_the_journal(gateways, deposit, clerk):
     assert entry.body["detail"] == {"kind": "deposit", "fingerprint": hashlib.sha256(made).hexdigest()}
     assert entry.body["object"] == {"deposit": str(deposit.id), "office": str(deposit.office_id)}
     assert entry.body["author"]["id"] == clerk.id
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_a_deposit_filed_from_the_command_line_names_who_operates_the_service(gateways):

@@ -7,7 +7,7 @@ import pytest
 from backups import restore
 
 from mespieces import models
-from mespieces.domain import checkpoints, continuity, exports, journal, receipts
+from mespieces.domain import checkpoints, continuity, exports, journal, receipts, verifications
 from mespieces.models import JournalCheckpoint, JournalLog
 from mespieces.verifier import audit, export, note
 
@@ -102,7 +102,7 @@ def test_a_reopened_journal_cites_the_old_one_and_what_was_lost(gateways, tmp_pa
     continuity.check(gateways.settings.newest_checkpoint_file)
     append(gateways, 2)
     publish(gateways)
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
     exports.write(gateways, tmp_path / "export", by=journal.OPERATOR)
     report = verified(tmp_path / "export", checkpoints.vkey(gateways))
     assert [str(finding.code) for finding in report.findings] == ["TAIL_LOST"]
@@ -132,7 +132,7 @@ def test_how_much_a_reopened_journal_lost_is_known_to_the_record(gateways):
     continuity.reopen(gateways)
     assert [(one.log, one.kept, one.known) for one in continuity.losses()] == [(opened.log, 2, 3), (old, 2, 4)]
     assert "1 est perdu, le n° 2" in continuity.tell(continuity.losses()[0])
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_records_that_took_the_place_of_lost_ones_are_told(gateways):
@@ -145,7 +145,7 @@ def test_records_that_took_the_place_of_lost_ones_are_told(gateways):
 
     assert [(one.log, one.kept, one.known, one.replaced) for one in continuity.losses()] == [(old.log, 7, 4, True)]
     assert "du n° 0 au n° 3, un ou plusieurs ont été remplacés" in continuity.tell(continuity.losses()[0])
-    assert checkpoints.verify(gateways).findings == (f"3 CHECKPOINT_MISMATCH {old.log}",)
+    assert verifications.verify(gateways).findings == (f"3 CHECKPOINT_MISMATCH {old.log}",)
 
 
 def test_the_cited_root_alone_shows_that_records_were_replaced(gateways):
@@ -157,7 +157,7 @@ def test_the_cited_root_alone_shows_that_records_were_replaced(gateways):
     append(gateways, 1)
     continuity.reopen(gateways)
 
-    assert checkpoints.verify(gateways).findings == (f"3 CHECKPOINT_MISMATCH {old.log}",)
+    assert verifications.verify(gateways).findings == (f"3 CHECKPOINT_MISMATCH {old.log}",)
 
 
 def test_a_receipt_is_never_made_under_a_checkpoint_of_lost_records(gateways):

@@ -9,13 +9,13 @@ import pytest
 
 from mespieces.domain import (
     attestations,
-    checkpoints,
     clockwork,
     deletions,
     journal,
     offers,
     purges,
     retention,
+    verifications,
     withdrawals,
 )
 from mespieces.models import Deposit, Document, JournalCheckpoint, JournalLog, JournalRecord
@@ -104,7 +104,7 @@ def test_of_a_withdrawn_deposit_it_tells_the_withdrawal_too(gateways, deposit):
     assert "Motif : Erreur de débiteur" in words(made)
     operations = [one.header.operation for one in sorted(verdicts(gateways, made), key=lambda one: one.header.sequence)]
     assert operations == ["deposit.withdrawn", "deposit.expired", *["document.deleted"] * 2]
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_what_is_attested_once_the_journal_forgot_says_that_nothing_joined_proves_it(gateways, deposit):

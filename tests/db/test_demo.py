@@ -11,7 +11,6 @@ import pytest
 
 from mespieces import demo, models, runtime
 from mespieces.domain import (
-    checkpoints,
     clockwork,
     deposits,
     identification,
@@ -19,6 +18,7 @@ from mespieces.domain import (
     members,
     one_time_codes,
     sign_ins,
+    verifications,
 )
 from mespieces.gateways import preview
 from mespieces.models import Deposit, Document, JournalRecord, Member, Office, Recipient
@@ -136,7 +136,7 @@ def test_the_journal_never_goes_back_nor_into_the_future(gateways):
 
     assert times == sorted(times)
     assert times[-1] <= journal.record.format_time(datetime.now(UTC))
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
     assert not clockwork.jumped(datetime.now(UTC))
 
 

@@ -23,6 +23,7 @@ from mespieces.domain import (
     purges,
     receipts,
     retention,
+    verifications,
 )
 from mespieces.gateways.spool import Spool
 from mespieces.models import Deposit, JournalAttestation, JournalLog, JournalPayload, JournalRecord
@@ -90,7 +91,7 @@ def test_it_holds_every_attestation_every_receipt_and_how_to_verify_them(gateway
     assert entry.body["detail"] == {"kind": "dossier", "fingerprint": fingerprint}
     assert JournalAttestation.get_by_id(fingerprint)
     assert Deposit.get_by_id(deposit.id).dossier_at == gateways.clock.now()
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_the_program_verifies_what_was_unpacked_once_all_is_deleted_and_purged(gateways, deposit, tmp_path):

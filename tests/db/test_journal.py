@@ -10,7 +10,7 @@ import pytest
 
 import mespieces
 from mespieces import models
-from mespieces.domain import checkpoints, deposits, exports, journal
+from mespieces.domain import checkpoints, deposits, exports, journal, verifications
 from mespieces.models import Deposit, JournalLog, JournalPayload, JournalRecord, JournalSubtree
 from mespieces.verifier import audit, export, merkle, note, record
 
@@ -74,7 +74,7 @@ def test_a_fact_and_its_record_are_undone_together(gateways):
     assert Deposit.select().count() == 0
     assert make.operations() == before
     assert journal.head().size == len(before)
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_a_record_costs_as_little_at_the_end_of_a_long_journal(gateways):
@@ -122,7 +122,7 @@ def test_a_clock_that_goes_back_is_told_before_the_record_it_dates(gateways):
     assert make.operations() == ["journal.opened", "clock.anomaly", "incident.recorded"]
     rows = list(JournalRecord.select().order_by(JournalRecord.sequence))
     assert rows[0].time > rows[1].time == rows[2].time
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_names_and_addresses_stand_beside_the_chain_never_in_it(gateways):
@@ -134,7 +134,7 @@ def test_names_and_addresses_stand_beside_the_chain_never_in_it(gateways):
     assert b"198.51" not in header
     (line,) = journal.lines(journal.head().log, sequence, sequence + 1)
     assert b"198.51.100.7" in line.trace[1]
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_four_processes_that_append_at_once_leave_no_gap_and_no_fork(gateways):
@@ -154,7 +154,7 @@ def test_four_processes_that_append_at_once_leave_no_gap_and_no_fork(gateways):
     rows = list(JournalRecord.select().order_by(JournalRecord.sequence))
     assert [row.sequence for row in rows] == list(range(2001))
     assert [row.previous for row in rows] == [record.FIRST_PREVIOUS, *(row.hash for row in rows[:-1])]
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_every_operation_the_product_writes_is_in_the_format():
@@ -212,11 +212,11 @@ def test_an_intact_journal_is_found_intact_and_the_result_is_kept(gateways):
     deposit = make.filed(gateways, blanks=1)
     checkpoints.publish(gateways)
 
-    found = checkpoints.verify(gateways)
+    found = verifications.verify(gateways)
 
     assert found.findings == ()
     assert found.size == journal.head().size == len(make.operations())
-    assert checkpoints.last_verification() == found
+    assert verifications.last() == found
     assert deposits.state(deposit, make.NOW) == deposits.State.FILED
 
 
@@ -248,7 +248,7 @@ def test_what_was_altered_in_the_database_is_found(gateways, what):
 
     without_guards(sql)
 
-    assert finding in checkpoints.verify(gateways).findings
+    assert finding in verifications.verify(gateways).findings
 
 
 def test_of_a_ruined_journal_the_first_findings_of_each_kind_are_kept_and_the_rest_counted(gateways):
@@ -258,14 +258,14 @@ def test_of_a_ruined_journal_the_first_findings_of_each_kind_are_kept_and_the_re
     run("UPDATE journal_payload SET body = salt WHERE payload_group = 'trace' AND sequence < 250")
     without_guards("UPDATE journal_record SET time = '2020-01-01T00:00:00.000000Z' WHERE sequence >= 290")
 
-    found = checkpoints.verify(gateways)
+    found = verifications.verify(gateways)
 
     assert found.counts == {"PAYLOAD_ALTERED": 250, "PROJECTION_ALTERED": 11}
-    kept = [f"{number} PAYLOAD_ALTERED" for number in range(checkpoints.FIRST)]
+    kept = [f"{number} PAYLOAD_ALTERED" for number in range(verifications.FIRST)]
     projected = [f"{number} PROJECTION_ALTERED" for number in range(290, 301)]
     assert found.findings == (*kept, *projected)
-    assert checkpoints.last_verification() == found
-    assert checkpoints.by_code(found, 5) == [
+    assert verifications.last() == found
+    assert verifications.by_code(found, 5) == [
         ("PAYLOAD_ALTERED", kept[:5], 245), ("PROJECTION_ALTERED", projected[:5], 6),
     ]  # fmt: skip
 
@@ -279,7 +279,7 @@ def test_a_purge_that_its_record_did_not_commit_to_explains_nothing(gateways):
     run(f"UPDATE journal_payload SET body = {value} WHERE sequence = 2 AND payload_group = 'proof'")  # noqa: S608 — what a tamperer writes
     run("UPDATE journal_payload SET salt = NULL, body = NULL WHERE sequence = 1 AND payload_group = 'proof'")
 
-    assert checkpoints.verify(gateways).findings == ("1 PAYLOAD_MISSING", "2 PAYLOAD_ALTERED")
+    assert verifications.verify(gateways).findings == ("1 PAYLOAD_MISSING", "2 PAYLOAD_ALTERED")
 
 
 def test_more_purges_than_a_journal_has_payloads_are_not_remembered(gateways):
@@ -289,12 +289,12 @@ def test_more_purges_than_a_journal_has_payloads_are_not_remembered(gateways):
     for ranges in ([due] * 5, [due]):
         with models.write():
             journal.append(gateways, "journal.purged", detail={"ranges": ranges})
-    announced, limit = checkpoints.announced(journal.head()), 2 * journal.head().size
+    announced, limit = verifications.announced(journal.head()), 2 * journal.head().size
     assert len(list(announced)) == 6 < limit
     with models.write():
         journal.append(gateways, "journal.purged", detail={"ranges": [due] * 5_000})
 
-    assert len(list(checkpoints.announced(journal.head()))) == limit + 2
+    assert len(list(verifications.announced(journal.head()))) == limit + 2
 
 
 def test_a_header_rewritten_breaks_the_chain_from_there(gateways):
@@ -307,7 +307,7 @@ def test_a_header_rewritten_breaks_the_chain_from_there(gateways):
 
     without_guards(f"UPDATE journal_record SET header = {value} WHERE sequence = 1")  # noqa: S608 — what a tamperer writes
 
-    found = checkpoints.verify(gateways).findings
+    found = verifications.verify(gateways).findings
     assert "2 PREVIOUS_MISMATCH" in found
     assert "1 PROJECTION_ALTERED" in found
 
@@ -318,7 +318,7 @@ def test_records_deleted_from_the_end_are_missed(gateways):
     run("DELETE FROM journal_payload WHERE sequence = 3")
     without_guards("DELETE FROM journal_record WHERE sequence = 3")
 
-    assert checkpoints.verify(gateways).findings == ("3 TAIL_TRUNCATED",)
+    assert verifications.verify(gateways).findings == ("3 TAIL_TRUNCATED",)
 
 
 def test_a_journal_cut_below_a_published_checkpoint_is_found_even_if_its_head_agrees(gateways):
@@ -330,7 +330,7 @@ def test_a_journal_cut_below_a_published_checkpoint_is_found_even_if_its_head_ag
     without_guards("DELETE FROM journal_record WHERE sequence = 3")
     run(f"UPDATE journal_log SET size = 3, head = '{last.hash}'")  # noqa: S608 — what a tamperer writes
 
-    assert checkpoints.verify(gateways).findings == ("3 TAIL_TRUNCATED",)
+    assert verifications.verify(gateways).findings == ("3 TAIL_TRUNCATED",)
 
 
 # Export

@@ -8,7 +8,7 @@ import pytest
 from dateutil.relativedelta import relativedelta
 
 from mespieces import models
-from mespieces.domain import checkpoints, clockwork, consultations, exports, journal, purges, retention
+from mespieces.domain import checkpoints, clockwork, consultations, exports, journal, purges, retention, verifications
 from mespieces.models import Deposit, Document, JournalPayload
 from mespieces.verifier import audit, export, note
 
@@ -77,7 +77,7 @@ def test_a_deposit_is_forgotten_three_months_after_its_end_and_not_a_day_before(
     move(gateways, due)
     purges.run(gateways)
     assert left(ended) == []
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_the_chain_an_export_and_the_counts_still_verify_after_a_purge(gateways, ended, tmp_path):
@@ -106,7 +106,7 @@ def test_addresses_and_browsers_go_after_twelve_months_and_names_stay(gateways):
     purges.run(gateways)
     assert "document.consulted" not in left(group="trace")
     assert "document.consulted" in left(deposit)
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_what_the_journal_says_of_itself_is_never_purged(gateways, ended):
@@ -119,7 +119,7 @@ def test_what_the_journal_says_of_itself_is_never_purged(gateways, ended):
     purges.run(gateways)
 
     assert set(left(group="trace")) == {"journal.opened", "journal.read", "journal.purged"}
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_a_deposit_still_available_keeps_its_records_however_old(gateways):
@@ -144,7 +144,7 @@ def test_a_withdrawn_deposit_whose_end_moved_on_is_known_until_its_documents_are
 
     forget(gateways, Deposit.get_by_id(deposit.id))
     assert left(deposit) == []
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_a_deposit_is_known_while_a_disk_refuses_to_delete_its_documents(gateways, ended):
@@ -197,7 +197,7 @@ def test_many_records_go_in_several_announcements(gateways, ended, monkeypatch):
 
     assert len(announced()) > 2
     assert left(ended) == []
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_a_purge_cut_before_its_end_erased_nothing_unannounced(gateways, ended, monkeypatch):
@@ -212,7 +212,7 @@ def test_a_purge_cut_before_its_end_erased_nothing_unannounced(gateways, ended, 
     monkeypatch.undo()
 
     assert "deposit.filed" in left(ended)
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_a_purge_forged_without_its_time_is_found(gateways):
@@ -228,4 +228,4 @@ def test_a_purge_forged_without_its_time_is_found(gateways):
             },
         )
 
-    assert any("PURGED_TOO_EARLY" in found for found in checkpoints.verify(gateways).findings)
+    assert any("PURGED_TOO_EARLY" in found for found in verifications.verify(gateways).findings)

@@ -29,6 +29,7 @@ from mespieces.domain import (
     purges,
     receipts,
     retention,
+    verifications,
 )
 from mespieces.domain.authenticity import State
 from mespieces.gateways.clock import ManualClock, SystemClock
@@ -142,7 +143,7 @@ def test_a_receipt_verifies_after_the_deposit_ended_and_the_journal_was_purged(g
     assert authenticity.examine(gateways, made).state is State.VALID
     later = attestations.of_deposit(gateways, deposit, by=journal.OPERATOR)
     assert carried(later) == []
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_a_record_under_no_checkpoint_has_no_receipt_yet(gateways):

@@ -11,7 +11,6 @@ import pytest
 
 from mespieces import models
 from mespieces.domain import (
-    checkpoints,
     clockwork,
     consultations,
     documents,
@@ -19,6 +18,7 @@ from mespieces.domain import (
     journal,
     retention,
     significations,
+    verifications,
 )
 from mespieces.gateways.clock import ManualClock
 from mespieces.gateways.storage import StorageUnavailable
@@ -75,7 +75,7 @@ def test_keys_and_bytes_are_gone_and_records_remain(gateways, deposit):
     assert CodeKey.select().count() == SignIn.select().count() == 0
     assert make.operations(deposit.id)[-3:] == ["deposit.expired", "document.deleted", "document.deleted"]
     assert Deposit.get().ended_at == deposit.expires_at
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 def test_expiring_again_does_nothing_more(gateways, deposit):

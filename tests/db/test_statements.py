@@ -12,7 +12,6 @@ from mespieces import models
 from mespieces.domain import (
     attestations,
     attested,
-    checkpoints,
     consultations,
     deposits,
     journal,
@@ -20,6 +19,7 @@ from mespieces.domain import (
     sessions,
     statements,
     text,
+    verifications,
 )
 from mespieces.models import Access, Consultation, Document, JournalRecord, Recipient, Session
 from mespieces.verifier import attached, receipt
@@ -171,4 +171,4 @@ def test_300_recipients_and_thousands_of_consultations_compose_in_bounded_memory
     assert "3600 consultations" in said.replace("\u202f", "")
     assert "3 000 autres consultations" in said.replace("\u202f", " ")
     assert said.count("exploitation des établissements") >= 600
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()

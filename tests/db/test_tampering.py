@@ -15,7 +15,7 @@ import pytest
 from backups import unguard
 
 from mespieces import models
-from mespieces.domain import checkpoints, continuity, exports, journal
+from mespieces.domain import checkpoints, continuity, exports, journal, verifications
 from mespieces.models import JournalPayload
 from mespieces.verifier import __main__ as program
 from mespieces.verifier import export, record
@@ -315,7 +315,7 @@ def test_what_an_administrator_does_by_sql_is_found_by_its_name(gateways, before
     damaged(damage)
 
     code, sequence = in_tables.split()
-    assert f"{sequence} {code}" in checkpoints.verify(gateways).findings
+    assert f"{sequence} {code}" in verifications.verify(gateways).findings
     status, told = afterwards("--vkey", vkey)
     assert status == 1
     assert f"{in_export} :" in told
@@ -349,7 +349,7 @@ def test_whoever_also_rewrites_every_checkpoint_is_found_by_an_export_made_befor
     status, told = afterwards("--vkey", checkpoints.vkey(gateways), "--since", kept)
     assert status == 1
     if damage in {chain_again_from_one_on, remove_and_chain_again, insert_and_chain_again, *UNPROTECTED}:
-        assert checkpoints.verify(gateways).findings == ()
+        assert verifications.verify(gateways).findings == ()
         assert re.search(rf"(CHECKPOINT_MISMATCH|TAIL_TRUNCATED) {SIZE - 1} :", told)
 
 
@@ -358,7 +358,7 @@ def test_the_product_itself_is_stopped_by_the_checkpoint_that_stands_outside_the
     damaged(damage)
     without_checkpoints()
 
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
     with pytest.raises(continuity.JournalRestored):
         continuity.check(gateways.settings.newest_checkpoint_file)
 
@@ -368,7 +368,7 @@ def test_the_same_hands_that_change_nothing_are_not_accused(gateways, before, af
     damaged(nothing)
     damaged_export(nothing, before)
 
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
     assert audited(before, "--vkey", vkey)[0] == 0
     assert afterwards("--vkey", vkey, "--since", before / "checkpoints" / f"{SIZE}.note")[0] == 0
 
@@ -381,7 +381,7 @@ def test_a_checkpoint_signed_again_by_another_key_is_found(gateways, before, aft
         unguard("journal_checkpoint")
         sql("UPDATE journal_checkpoint SET note = ?", other)
 
-    assert "6 BAD_SIGNATURE" in checkpoints.verify(gateways).findings
+    assert "6 BAD_SIGNATURE" in verifications.verify(gateways).findings
     status, told = afterwards("--vkey", checkpoints.vkey(gateways))
     assert (status, "BAD_SIGNATURE 6 :" in told) == (1, True)
 
@@ -391,7 +391,7 @@ def test_what_was_written_after_the_last_checkpoint_is_not_protected_yet(gateway
     """The audit page says how many records these are; this is why it must."""
     damaged(damage)
 
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
     kept = before / "checkpoints" / f"{PUBLISHED}.note"
     assert afterwards("--vkey", checkpoints.vkey(gateways), "--since", kept)[0] == 0
 
@@ -411,7 +411,7 @@ def closed(gateways, before):
     """The name of the journal, closed since: another one continues it."""
     log = journal.head().log
     continuity.reopen(gateways)
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
     return log
 
 
@@ -423,7 +423,7 @@ def test_what_is_done_by_sql_to_a_journal_closed_since_is_found_as_well(gateways
 
     of = opened if damage is write_again_what_no_checkpoint_covers else closed
     expected = f"{sequence} {code}" if of == opened else f"{sequence} {code} {closed}"
-    assert expected in checkpoints.verify(gateways).findings
+    assert expected in verifications.verify(gateways).findings
     status, told = afterwards("--vkey", checkpoints.vkey(gateways))
     if damage is remove_all:
         assert (status, "est vide" in told) == (2, True)
@@ -459,7 +459,7 @@ def test_a_citation_that_was_changed_is_found(gateways, closed, afterwards, cite
 
     damaged(cite)
 
-    assert "0 PAYLOAD_ALTERED" in checkpoints.verify(gateways).findings
+    assert "0 PAYLOAD_ALTERED" in verifications.verify(gateways).findings
     status, told = afterwards("--vkey", checkpoints.vkey(gateways))
     assert (status, "PAYLOAD_ALTERED 0 :" in told) == (1, True)
 
@@ -469,6 +469,6 @@ def test_a_closed_journal_taken_away_whole_is_missed(gateways, closed, afterward
     without_checkpoints()
     sql("DELETE FROM journal_log WHERE log = ?", closed)
 
-    assert f"0 TAIL_TRUNCATED {closed}" in checkpoints.verify(gateways).findings
+    assert f"0 TAIL_TRUNCATED {closed}" in verifications.verify(gateways).findings
     status, told = afterwards("--vkey", checkpoints.vkey(gateways))
     assert (status, f"[journal {closed}]" in told) == (1, True)

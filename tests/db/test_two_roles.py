@@ -27,6 +27,7 @@ from mespieces.domain import (
     offers,
     purges,
     retention,
+    verifications,
 )
 from mespieces.gateways import keys
 from mespieces.gateways.clock import ManualClock
@@ -115,7 +116,7 @@ def test_the_service_files_serves_ends_purges_and_exports_without_owning_anythin
     assert purges.run(gateways) > 0
 
     assert {"document.consulted", "document.delivered", "deposit.expired", "journal.purged"} <= set(make.operations())
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
     exports.write(gateways, tmp_path / "export", by=journal.OPERATOR)
     opened = continuity.reopen(gateways)
     assert opened.log == journal.head().log

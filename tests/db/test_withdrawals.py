@@ -10,7 +10,6 @@ from mespieces import models
 from mespieces.domain import (
     accesses,
     announcements,
-    checkpoints,
     clockwork,
     codes,
     consultations,
@@ -29,6 +28,7 @@ from mespieces.domain import (
     sign_ins,
     significations,
     text,
+    verifications,
     ways,
     withdrawals,
 )
@@ -80,7 +80,7 @@ def test_a_withdrawal_has_its_motive_its_author_and_its_record(gateways, deposit
     assert (told.operation, told.body["author"]["name"]) == ("deposit.withdrawn", who.name)
     assert told.body["detail"] == {"draft": False, "motive": MOTIVE, "recipients": 1, "told": 0}
     assert told.body["object"] == {"deposit": str(deposit.id), "office": str(deposit.office_id)}
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 @pytest.mark.parametrize("motive", ["", " \n ", "x" * 401])
@@ -306,7 +306,7 @@ def test_whoever_reads_while_the_office_changes_everything_gets_a_journaled_docu
         len(result) if isinstance(result, list) else isinstance(result, consultations.Reading) for result in results
     )
     assert happened.count("document.consulted") == Consultation.select().count() == opened
-    assert checkpoints.verify(gateways).findings == ()
+    assert verifications.verify(gateways).findings == ()
 
 
 # Who proves the secret

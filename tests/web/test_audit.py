@@ -8,7 +8,7 @@ import pytest
 from web.conftest import words
 
 from mespieces import models
-from mespieces.domain import attestations, authenticity, checkpoints, journal
+from mespieces.domain import attestations, authenticity, checkpoints, journal, verifications
 from mespieces.models import Document, JournalCheckpoint, JournalRecord
 from mespieces.verifier import attached, note
 
@@ -71,14 +71,14 @@ def test_a_checkpoint_that_was_never_signed_is_not_found(site):
 def test_the_last_verification_is_shown_with_what_it_found(site):
     anyone = site.visitor()
     assert "Pas encore vérifié" in anyone.get("/audit").text
-    checkpoints.verify(site.gateways)
+    verifications.verify(site.gateways)
     assert "Chaîne intacte" in anyone.get("/audit").text
 
     make.draft(site.gateways)
     checkpoints.publish(site.gateways)
     with models.write():  # a checkpoint of records that are no longer there
         JournalCheckpoint.create(log=journal.head().log, size=999, note=b"x", created_at=site.gateways.clock.now())
-    checkpoints.verify(site.gateways)
+    verifications.verify(site.gateways)
 
     assert "Anomalie constatée" in anyone.get("/audit").text
 
@@ -88,7 +88,7 @@ def test_what_is_public_names_nobody_and_no_document(site):
     deposit = make.filed(site.gateways, marchand.office)
     site.reading(deposit).get("/pieces/1/fichier")
     checkpoints.publish(site.gateways)
-    checkpoints.verify(site.gateways)
+    verifications.verify(site.gateways)
     document, anyone = Document.get(), site.visitor()
     access, _ = make.issued(site.gateways, make.first(deposit))
     private = [

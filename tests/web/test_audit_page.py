@@ -21,6 +21,7 @@ from mespieces.domain import (
     emblem,
     exports,
     journal,
+    verifications,
 )
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
@@ -133,7 +134,7 @@ def test_what_was_found_wrong_is_told_in_words_and_the_rest_is_counted(site):
         JournalCheckpoint.create(log=journal.head().log, size=7, note=b"x", created_at=site.gateways.clock.now())
     activity.keep_up()
     models.database.obj.execute_sql("UPDATE journal_day SET others = others + 1")
-    checkpoints.verify(site.gateways)
+    verifications.verify(site.gateways)
     told = audit(site)
 
     assert "Anomalie constatée" in told
@@ -146,7 +147,7 @@ def test_what_was_found_wrong_in_a_closed_journal_is_told_with_its_name(site):
     record_many(site, 3)
     continuity.reopen(site.gateways)
     models.database.obj.execute_sql("UPDATE journal_payload SET body = salt WHERE sequence = 2")
-    checkpoints.verify(site.gateways)
+    verifications.verify(site.gateways)
 
     told = audit(site)
     assert "PAYLOAD_ALTERED 2 : le contenu de cet enregistrement" in told
@@ -156,7 +157,7 @@ def test_what_was_found_wrong_in_a_closed_journal_is_told_with_its_name(site):
 def test_a_journal_wrong_everywhere_is_shown_in_few_words(site):
     record_many(site, 200)
     models.database.obj.execute_sql("UPDATE journal_payload SET body = salt WHERE payload_group = 'trace'")
-    found = checkpoints.verify(site.gateways)
+    found = verifications.verify(site.gateways)
     page = site.visitor().get("/audit")
 
     [(code, count)] = found.counts.items()
@@ -453,7 +454,7 @@ def grow(site, size):
     activity.keep_up()
     stamped(site)
     record_many(site, 2)
-    checkpoints.verify(site.gateways)
+    verifications.verify(site.gateways)
 
 
 def test_the_pages_ask_no_more_of_a_long_journal_and_read_no_table_through(awaiting, monkeypatch):

@@ -17,7 +17,7 @@ import servers
 from conftest import prepare
 
 from mespieces import models, server
-from mespieces.domain import checkpoints
+from mespieces.domain import verifications
 
 RUNS = 10  # on each database; `make crashes` does hundreds
 
@@ -113,7 +113,7 @@ def test_a_database_held_too_long_by_another_process_is_503_and_no_fault_remains
             assert (status, "Rien n’est perdu" in words.decode()) == (503, True)
             other.execute("ROLLBACK")
         assert product.ask("POST", f"{at}/deposer", b"", clerk)[0] == 303
-        assert checkpoints.verify(product.gateways).findings == ()
+        assert verifications.verify(product.gateways).findings == ()
 
 
 # Told to stop

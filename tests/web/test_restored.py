@@ -14,7 +14,17 @@ from werkzeug.test import Client
 
 from mespieces import models, worker
 from mespieces.cli import service
-from mespieces.domain import checkpoints, codes, continuity, deposits, exports, journal, receipts, retention
+from mespieces.domain import (
+    checkpoints,
+    codes,
+    continuity,
+    deposits,
+    exports,
+    journal,
+    receipts,
+    retention,
+    verifications,
+)
 from mespieces.gateways.storage import FolderStorage
 from mespieces.gateways.vault import open_vault
 from mespieces.models import Deposit, JournalRecord, Message
@@ -45,7 +55,7 @@ def lost(gateways, filed):
 
 
 def test_the_audit_page_says_first_that_the_journal_is_interrupted_and_does_not_call_it_intact(site, gateways, lost):
-    checkpoints.verify(gateways)
+    verifications.verify(gateways)
     assert "Chaîne intacte" in site.visitor().get("/audit").text
     lost()
 
@@ -110,7 +120,7 @@ def test_the_audit_page_tells_everybody_what_a_reopened_journal_lost_and_what_st
     assert f"en comptait {last + 1} : il manque du n° {first} au n° {last}" in told
     assert "Les reçus et les attestations déjà remis pour ces enregistrements les prouvent toujours" in told
     assert f'href="/audit/{before.log}/points-de-controle"' in anyone.get("/audit").text
-    checkpoints.verify(gateways)
+    verifications.verify(gateways)
     assert "Chaîne intacte, avec une perte" in _told(anyone)
     # The note that proves the loss is there to be taken.
     proof = anyone.get(f"/audit/{before.log}/checkpoints/{last + 1}.note").data
