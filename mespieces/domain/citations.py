@@ -6,6 +6,13 @@ from mespieces.models import JournalLog, JournalPayload
 from mespieces.verifier import claims
 
 
+class Missing(NamedTuple):
+    """A journal of which nothing was left but a checkpoint outside the database."""
+
+    log: str
+    known: int
+
+
 class Cited(NamedTuple):
     """How a journal ended, says the one that continues it, and the newest checkpoint known of it then (0 and empty: none)."""
 
@@ -15,6 +22,7 @@ class Cited(NamedTuple):
     head: str
     known: int = 0
     root: str = ""
+    missing: Missing | None = None
 
 
 def every() -> dict[str, Cited]:
@@ -27,14 +35,18 @@ def every() -> dict[str, Cited]:
 
 
 def _read(log: str, body: bytes) -> Cited | None:
-    match claims.citation(body):
+    read, missing = claims.citation(body), None
+    match read.get("missing"):
+        case {"log": str(name), "size": int(size)}:
+            missing = Missing(name, size)
+    match read:
         case {
             "log": str(name),
             "size": int(size),
             "head": str(head),
             "checkpoint": {"size": int(known), "root": str(root)},
         }:
-            return Cited(log, name, size, head, known, root)
+            return Cited(log, name, size, head, known, root, missing)
         case {"log": str(name), "size": int(size), "head": str(head)}:
-            return Cited(log, name, size, head)
+            return Cited(log, name, size, head, missing=missing)
     return None

@@ -95,7 +95,8 @@ def reopen(gateways: Gateways) -> JournalLog:
     """Close the journal and open one that cites it, with the newest checkpoint known of it; return the new one's row.
 
     1. The old journal's head and the newest checkpoint known, inside or outside the database, are cited.
-    2. The note that proves what was lost is kept with the old journal, to be exported with it.
+    2. The note that proves what was lost is kept with the old journal, to be exported with it; or beside the file that held
+       it, when it is of a journal unknown to the database, which was opened since the backup and is lost whole.
     3. The new journal's first checkpoint replaces the one kept outside.
 
     Raises `JournalClosed`.
@@ -104,9 +105,11 @@ def reopen(gateways: Gateways) -> JournalLog:
     with models.write():
         row = models.locked(JournalLog.select().where(JournalLog.log == old.log)).get()
         cited = {"log": row.log, "size": row.size, "head": row.head}
-        if known and _log_of(known) == row.log:  # (1)
+        if known:  # (1)
             cited["checkpoint"] = {"size": known.size, "root": known.root.hex()}
             _remember(gateways, row.log, known)  # (2)
+        if missing := _missing(gateways):
+            cited["missing"] = {"log": _log_of(missing), "size": missing.size, "root": missing.root.hex()}
         JournalLog.update(closed_at=gateways.clock.now()).where(JournalLog.log == row.log).execute()
         opened = journal.open_in_place(gateways, cited)
     disk.write(gateways.settings.newest_checkpoint_file, checkpoints.publish(gateways))  # (3)
@@ -143,6 +146,8 @@ def losses() -> list[Loss]:
         row = closed.get(cited.log)
         if row and row.closed_at and (cited.known > cited.size or _replaced(cited)):
             found.append(Loss(row.log, row.closed_at, cited.size, cited.known, cited.known <= cited.size))
+        if row and row.closed_at and cited.missing:
+            found.append(Loss(cited.missing.log, row.closed_at, 0, cited.missing.known, replaced=False))
     return found
 
 
@@ -156,6 +161,8 @@ def tell(loss: Loss) -> str:
             "un ou plusieurs ont été remplacés. Les reçus de ceux qui ont disparu les prouvent toujours."
         )
     first = french.number(loss.kept)
+    if not loss.kept:
+        closed = f"Le journal {loss.log}, dont cette base ne contient rien,"
     lost = (
         f"{french.number(count)} sont perdus, du n° {first} au n° {last}"
         if count > 1
@@ -177,11 +184,27 @@ def _replaced(cited: citations.Cited) -> bool:
 
 def _known(gateways: Gateways) -> note.Checkpoint | None:
     """Return the newest checkpoint known of the open journal, the one outside the database first."""
-    with suppress(CheckpointUnreadable):
-        if outside := newest_known(gateways.settings.newest_checkpoint_file):
-            return outside
+    outside = _outside(gateways)
+    if outside and _log_of(outside) == journal.head().log:
+        return outside
     kept = checkpoints.newest()
     return _parse(bytes(kept.note)) if kept else None
+
+
+def _missing(gateways: Gateways) -> note.Checkpoint | None:
+    """Return the checkpoint outside the database when it is of a journal that the database does not know, its note kept."""
+    outside = _outside(gateways)
+    if outside is None or JournalLog.get_or_none(JournalLog.log == _log_of(outside)):
+        return None
+    path = gateways.settings.newest_checkpoint_file
+    disk.write(path.with_name(f"{path.name}.{_log_of(outside)[:8]}"), path.read_bytes())
+    return outside
+
+
+def _outside(gateways: Gateways) -> note.Checkpoint | None:
+    with suppress(CheckpointUnreadable):
+        return newest_known(gateways.settings.newest_checkpoint_file)
+    return None
 
 
 def _remember(gateways: Gateways, of: str, known: note.Checkpoint) -> None:

@@ -112,6 +112,7 @@ def _lost(audit: "_Audit", audits: dict[str, "_Audit"]) -> Iterator[Finding]:
     cited = audit.cited
     if not cited:
         return
+    yield from _missing(cited.get("missing"), audits)
     before = audits.get(str(cited.get("log")))
     if before is None:
         yield Finding(Code.TAIL_TRUNCATED, 0, str(cited.get("log")), "journal précédent absent")
@@ -125,6 +126,13 @@ def _lost(audit: "_Audit", audits: dict[str, "_Audit"]) -> Iterator[Finding]:
     kept = newest.get("size") if isinstance(newest, dict) else None
     if isinstance(kept, int) and kept > max(seen.size, before.signed_size):
         yield Finding(Code.TAIL_LOST, seen.size, seen.log, f"{kept - seen.size} enregistrements")
+
+
+def _missing(cited: object, audits: dict[str, "_Audit"]) -> Iterator[Finding]:
+    """Name a journal of which its successor knew nothing but a checkpoint, unless the export holds it after all."""
+    match cited:
+        case {"log": str(log), "size": int(size)} if log not in audits:
+            yield Finding(Code.TAIL_LOST, 0, log, f"{size} enregistrements")
 
 
 def _log_of(origin: str) -> str:

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import make
 import pytest
-from backups import restore
+from backups import restore, unguard
 
 from mespieces import models
 from mespieces.domain import checkpoints, continuity, exports, journal, receipts, verifications
-from mespieces.models import JournalCheckpoint, JournalLog
+from mespieces.models import JournalCheckpoint, JournalLog, JournalPayload, JournalRecord
 from mespieces.verifier import audit, export, note
 
 
@@ -133,6 +133,37 @@ def test_how_much_a_reopened_journal_lost_is_known_to_the_record(gateways):
     assert [(one.log, one.kept, one.known) for one in continuity.losses()] == [(opened.log, 2, 3), (old, 2, 4)]
     assert "1 est perdu, le n° 2" in continuity.tell(continuity.losses()[0])
     assert verifications.verify(gateways).findings == ()
+
+
+def test_a_journal_opened_since_the_backup_is_lost_whole_and_not_forgotten(gateways, tmp_path):
+    publish(gateways)
+    first, path = journal.head().log, gateways.settings.newest_checkpoint_file
+    with models.write():
+        JournalLog.update(closed_at=make.NOW).where(JournalLog.log == first).execute()
+    second = journal.open_log(gateways)
+    append(gateways, 4)
+    signed = publish(gateways)
+    with models.write():  # what a backup older than the second journal holds
+        unguard("journal_record", "journal_checkpoint", "journal_payload")
+        for table in (JournalPayload, JournalRecord, JournalCheckpoint, JournalLog):
+            table.delete().where(table.log == second).execute()
+        JournalLog.update(closed_at=None).where(JournalLog.log == first).execute()
+    with pytest.raises(continuity.JournalRestored):
+        continuity.check(path)
+
+    opened = continuity.reopen(gateways)
+
+    continuity.check(path)
+    assert path.with_name(f"{path.name}.{second[:8]}").read_bytes() == signed
+    assert [(one.log, one.kept, one.known) for one in continuity.losses()] == [(second, 0, 5)]
+    assert f"Le journal {second}, dont cette base ne contient rien, en comptait au moins 5" in continuity.tell(
+        continuity.losses()[0]
+    )
+    assert verifications.verify(gateways).findings == ()
+    exports.write(gateways, tmp_path / "export", by=journal.OPERATOR)
+    report = verified(tmp_path / "export", checkpoints.vkey(gateways))
+    assert [(str(one.code), one.sequence, one.log) for one in report.findings] == [("TAIL_LOST", 0, second)]
+    assert {log.log for log in report.logs} == {first, opened.log}
 
 
 def test_records_that_took_the_place_of_lost_ones_are_told(gateways):
