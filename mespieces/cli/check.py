@@ -84,7 +84,7 @@ def _drift(settings: Settings) -> Iterator[str]:
         return
     if abs(ahead) > anchors.LARGEST_DRIFT:
         yield (
-            f"L’horloge de cette machine s’écarte d’environ {round(abs(ahead))} secondes de celle de l’autorité "
+            f"L’horloge de cette machine s’écarte d’environ {french.counted(round(abs(ahead)), 'seconde')} de celle de l’autorité "
             "d’horodatage : réglez-la (service NTP)."
         )
 
@@ -98,7 +98,7 @@ def _refused(settings: Settings) -> Iterator[str]:
     except (Refusal, pw.DatabaseError):  # said by the check of the database
         return
     if lost:
-        failed = "1 courriel n’a pas pu être remis" if lost == 1 else f"{lost} courriels n’ont pas pu être remis"
+        failed = french.counted(lost, "courriel n’a pas pu être remis", "courriels n’ont pas pu être remis")
         yield f"{failed} depuis hier ; les études concernées en sont prévenues."
 
 
@@ -279,7 +279,7 @@ def _unsent() -> Iterator[str]:
     if late:
         last = waiting.where(Message.reason != "").order_by(Message.created_at.desc()).first()
         why = f" Dernier refus : {last.reason}" if last else " Le travail de fond tourne-t-il ?"
-        wait = "1 courriel attend" if late == 1 else f"{late} courriels attendent"
+        wait = french.counted(late, "courriel attend", "courriels attendent")
         yield f"{wait} depuis plus de dix minutes.{why}"
 
 

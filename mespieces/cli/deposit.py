@@ -105,7 +105,9 @@ def expire(*, dry_run: bool, as_json: bool) -> None:
             for item in due
         ]
     verb = "À supprimer" if dry_run else "Supprimé"
-    words = "\n".join(f"{verb} : {row['office_reference']}, {row['documents']} pièces" for row in rows)
+    words = "\n".join(
+        f"{verb} : {row['office_reference']}, {french.counted(row['documents'], 'pièce')}" for row in rows
+    )
     console.tell(rows, words or "Rien à supprimer.", as_json=as_json)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mespieces.cli import console
-from mespieces.domain import activity, checkpoints, continuity, documents, exports, verifications
+from mespieces.domain import activity, checkpoints, continuity, documents, exports, french, verifications
 from mespieces.domain import journal as records
 from mespieces.errors import Refusal
 from mespieces.gateways import Gateways
@@ -40,7 +40,7 @@ def verify(ctx: click.Context, *, as_json: bool) -> None:
     """Relit tout le journal ; sort avec 1 si quelque chose y a été changé. Dit aussi ce qu’un journal fermé a perdu."""
     with console.opened(check_journal=False) as gateways:
         result, losses = verifications.verify(gateways), continuity.losses()
-    said = [f"Journal intact : {result.size} enregistrements relus."]
+    said = [f"Journal intact : {french.counted(result.size, 'enregistrement relu', 'enregistrements relus')}."]
     if result.findings:
         said = ["Le journal a été altéré :", *_findings(result)]
     found = {
@@ -71,7 +71,8 @@ def export(folder: Path, *, as_json: bool) -> None:
         with _followed(exports.records()) as told:
             size = exports.write(gateways, folder, by=records.OPERATOR, told=told)
         vkey = checkpoints.vkey(gateways)
-    words = f"{size} enregistrements exportés dans {folder}.\nVérifier : mespieces-verify {folder} --vkey '{vkey}'"
+    done = french.counted(size, "enregistrement exporté", "enregistrements exportés")
+    words = f"{done} dans {folder}.\nVérifier : mespieces-verify {folder} --vkey '{vkey}'"
     console.tell({"folder": folder, "size": size, "vkey": vkey}, words, as_json=as_json)
 
 
@@ -120,7 +121,8 @@ def recount(*, as_json: bool) -> None:
     with console.opened(check_journal=False):
         activity.recount()
         size = records.head().size
-    console.tell({"size": size}, f"{size} enregistrements comptés de nouveau.", as_json=as_json)
+    told = french.counted(size, "enregistrement compté", "enregistrements comptés")
+    console.tell({"size": size}, f"{told} de nouveau.", as_json=as_json)
 
 
 @click.group()
@@ -138,7 +140,9 @@ def verify_storage(ctx: click.Context, *, as_json: bool) -> None:
         kept = list(query.order_by(Document.added_at))
         wrong = [_told(row, reason) for row in kept if (reason := _reason(gateways, row))]
     lines = [f"Dépôt {row['deposit']}, pièce {row['number']} : {row['reason']}" for row in wrong]
-    words = "\n".join(lines) or f"{len(kept)} pièces relues : toutes conformes à leur empreinte."
+    read = french.counted(len(kept), "pièce relue", "pièces relues")
+    good = french.agree(len(kept), "conforme à son empreinte", "toutes conformes à leur empreinte")
+    words = "\n".join(lines) or f"{read} : {good}."
     console.tell({"intact": not wrong, "documents": len(kept), "wrong": wrong}, words, as_json=as_json)
     ctx.exit(1 if wrong else 0)
 

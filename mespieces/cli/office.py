@@ -3,7 +3,7 @@
 import click
 
 from mespieces.cli import console
-from mespieces.domain import calendar, journal, offices
+from mespieces.domain import calendar, french, journal, offices
 from mespieces.models import Member
 
 
@@ -43,7 +43,7 @@ def list_offices(*, as_json: bool) -> None:
             {"id": row.id, "name": row.name, "email": row.email, "members": len(offices.present(row))}
             for row in offices.everyone()
         ]
-    words = "\n".join(f"{row['id']}  {row['name']} ({row['members']} membres)" for row in rows)
+    words = "\n".join(f"{row['id']}  {row['name']} ({french.counted(row['members'], 'membre')})" for row in rows)
     console.tell(rows, words or "Aucune étude.", as_json=as_json)
 
 

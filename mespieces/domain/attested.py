@@ -116,7 +116,7 @@ def common(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, 
         "filed": moment(deposit.filed_at),
         "withdrawn": moment(deposit.withdrawn_at) if deposit.withdrawn_at else None,
         "erased": bool(deposit.purged_at),
-        "journal": {"log": head.log, "size": french.number(head.size), "root": grouped(head.root)},
+        "journal": {"log": head.log, "size": french.counted(head.size, "enregistrement"), "root": grouped(head.root)},
         "issued": moment(now),
         "issued_at": french.instant(now),
         "issued_for": _who(by.kind, by.name),
@@ -264,11 +264,11 @@ def _who(kind: str, name: str) -> str:
 
 def pieces(count: int) -> str:
     """Return « 1 pièce », « 12 pièces »."""
-    return f"{french.number(count)}\u00a0pièce{'s' if count > 1 else ''}"
+    return french.counted(count, "pièce")
 
 
 def _pages(count: int) -> str:
-    return f"{french.number(count)}\u00a0page{'s' if count > 1 else ''}"
+    return french.counted(count, "page")
 
 
 def grouped(hexadecimal: str) -> str:

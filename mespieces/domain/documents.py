@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import peewee as pw
 
 from mespieces import models
-from mespieces.domain import deposits, journal, text
+from mespieces.domain import deposits, french, journal, text
 from mespieces.errors import Invalid, NotFound, Refusal, TooLarge, Unsupported
 from mespieces.gateways import Gateways, preview
 from mespieces.gateways.storage import Missing
@@ -300,7 +300,7 @@ def size_in_words(size: int) -> str:
             value = size / step
             shown = f"{value:.1f}".removesuffix(".0") if value < 100 else f"{value:.0f}"
             return f"{shown.replace('.', ',')}\u00a0{unit}"
-    return f"{size}\u00a0octet{'s' if size > 1 else ''}"
+    return french.counted(size, "octet")
 
 
 def _open(gateways: Gateways, document_id: UUID, wrapped_key: bytes | None) -> Plaintext:

@@ -183,10 +183,6 @@ class _Outgoing(io.RawIOBase):
         return len(data)
 
 
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{french.number(count)} {one if count == 1 else many}"
-
-
 def _read_me(
     gateways: Gateways,
     deposit: Deposit,
@@ -200,13 +196,13 @@ def _read_me(
     keys = " ".join(f'--vkey "{key}"' for key in vkeys)
     gone, undated = cited - given, given - dated
     missing = (
-        f"    {_counted(gone, 'enregistrement n’a', 'enregistrements n’ont')} plus de reçu : leur contenu a été effacé du journal "
+        f"    {french.counted(gone, 'enregistrement n’a', 'enregistrements n’ont')} plus de reçu : leur contenu a été effacé du journal "
         "au terme des\n    délais de conservation.\n"
         if gone
         else ""
     )
     provisional = (
-        f"    {_counted(undated, 'est provisoire', 'sont provisoires')} : aucun tiers n’a encore daté ces enregistrements. "
+        f"    {french.counted(undated, 'est provisoire', 'sont provisoires')} : aucun tiers n’a encore daté ces enregistrements. "
         f"Téléchargez plus tard\n    un nouveau dossier, ou faites compléter un reçu sur {site}/audit/verifier\n"
         if undated
         else ""
@@ -221,7 +217,7 @@ Dossier {deposit.office_reference}, {deposit.creditor}
 Ce qu’il contient
 
 {listed}  recus/
-    {_counted(given, "reçu", "reçus")}, un pour chaque enregistrement au sujet de ce dépôt dont le journal garde le contenu.
+    {french.counted(given, "reçu", "reçus")}, un pour chaque enregistrement au sujet de ce dépôt dont le journal garde le contenu.
 {provisional}{missing}
 Un reçu contient un enregistrement du journal, tel qu’il a été écrit, et la preuve qu’il y est. Il se vérifie sans le
 service et pour toujours, même quand le journal l’a effacé. Gardez ce dossier entier, sans rien y changer.

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from mespieces.domain import calendar
+from mespieces.verifier import plural
 
 _MONTHS = (
     "janvier", "février", "mars", "avril", "mai", "juin",
@@ -46,9 +47,18 @@ def duration(seconds: int) -> str:
     minutes = -(-seconds // 60)
     if minutes > 120:
         return f"{-(-minutes // 60)}\u00a0heures"
-    return f"{minutes}\u00a0minutes" if minutes > 1 else "une minute"
+    return counted(minutes, "minute") if minutes > 1 else "une minute"
 
 
 def number(value: int) -> str:
     """Return « 18 412 », with a narrow no-break space."""
     return f"{value:,}".replace(",", "\u202f")
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return « 0 pièce », « 1 pièce », « 1 200 pièces »: a number, a no-break space, and the words that agree with it."""
+    return f"{number(count)}\u00a0{plural.agree(count, one, many)}"
+
+
+agree = plural.agree
+"""The words that agree with a count, for a sentence that says it otherwise."""

@@ -49,12 +49,13 @@ def write(_gateways: Gateways, message: Message) -> Enclosing | None:
         return None
     signed = bytes(kept.note)
     checkpoint = note.parse_checkpoint(note.split(signed)[0])
-    size = french.number(checkpoint.size)
+    size = french.counted(checkpoint.size, "enregistrement")
+    first = french.counted(checkpoint.size, "premier enregistrement", "premiers enregistrements")
     return (
         message.office.email,
-        f"Point de contrôle du journal : {size} enregistrements",
+        f"Point de contrôle du journal : {size}",
         "Gardez ce message et sa pièce jointe, ailleurs que sur ce service. Ils permettent de prouver que le passé du "
-        f"journal, ses {size} premiers enregistrements, n’a pas été réécrit.\n\n"
+        f"journal, {'ses' if checkpoint.size > 1 else 'son'} {first}, n’a pas été réécrit.\n\n"
         f"Journal {kept.log}\n"
         f"Enregistrements : {checkpoint.size}\n"
         f"Racine : {checkpoint.root.hex()}\n\n"

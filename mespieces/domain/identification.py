@@ -12,6 +12,7 @@ from mespieces.domain import (
     accesses,
     codes,
     deposits,
+    french,
     journal,
     one_time_codes,
     outbox,
@@ -205,7 +206,7 @@ def _refuse(gateways: Gateways, access: Access | None, pair: str, whole: str, tr
     if not waiting:
         return Wrong()
     minutes = -(-left // 60)
-    return Delayed(retry_after=left, wait=f"{left} seconde{'s' * (left > 1)}" if left < 60 else f"{minutes} min")
+    return Delayed(retry_after=left, wait=french.counted(left, "seconde") if left < 60 else f"{minutes} min")
 
 
 def _remember_unknown(gateways: Gateways, failures: int, trace: journal.Trace) -> None:

@@ -50,7 +50,8 @@ def write(gateways: Gateways, message: Message) -> tuple[str, str, str] | None:
     if not told:
         return None
     count, site = query.count(), f"{gateways.settings.public_url}/etude/depots"
-    others = f"Et {count - LISTED} autres :\n    {site}?etat={deposits.FORGOTTEN_SOON}\n\n" if count > LISTED else ""
+    rest = french.counted(count - LISTED, "autre")
+    others = f"Et {rest} :\n    {site}?etat={deposits.FORGOTTEN_SOON}\n\n" if count > LISTED else ""
     return (
         message.office.email,
         "Un dépôt sera bientôt effacé du journal : gardez-en la preuve"

@@ -13,6 +13,7 @@ from mespieces.verifier import claims, export, note, tokens
 from mespieces.verifier.chain import WITHHELD, Chain
 from mespieces.verifier.export import Source, Unreadable
 from mespieces.verifier.findings import Code, Finding
+from mespieces.verifier.plural import agree
 
 MOST_FINDINGS = 1000
 """Beyond, findings are counted and no longer kept: a ruined export must not fill the memory."""
@@ -120,12 +121,16 @@ def _lost(audit: "_Audit", audits: dict[str, "_Audit"]) -> Iterator[Finding]:
     size, head, newest = cited.get("size"), cited.get("head"), cited.get("checkpoint")
     seen = before.seen
     if isinstance(size, int) and size > seen.size:
-        yield Finding(Code.TAIL_TRUNCATED, seen.size, seen.log, f"{size - seen.size} enregistrements")
+        yield Finding(Code.TAIL_TRUNCATED, seen.size, seen.log, _records(size - seen.size))
     elif (size, head) != (seen.size, seen.head):
         yield Finding(Code.PREVIOUS_MISMATCH, 0, audit.seen.log, f"journal {seen.log}")
     kept = newest.get("size") if isinstance(newest, dict) else None
     if isinstance(kept, int) and kept > max(seen.size, before.signed_size):
-        yield Finding(Code.TAIL_LOST, seen.size, seen.log, f"{kept - seen.size} enregistrements")
+        yield Finding(Code.TAIL_LOST, seen.size, seen.log, _records(kept - seen.size))
+
+
+def _records(count: int) -> str:
+    return f"{count} {agree(count, 'enregistrement')}"
 
 
 def _missing(cited: object, audits: dict[str, "_Audit"]) -> Iterator[Finding]:
@@ -228,7 +233,7 @@ class _Audit:
         last = chain.last.operation if chain.last else ""
         if reach:
             code = Code.TAIL_TRUNCATED if self._current else Code.TAIL_LOST
-            yield Finding(code, chain.next, self.seen.log, f"{reach - chain.next} enregistrements")
+            yield Finding(code, chain.next, self.seen.log, _records(reach - chain.next))
         elif self._current and (chain.next not in self._sizes or last != "journal.exported"):
             yield Finding(Code.TAIL_TRUNCATED, chain.next, self.seen.log, "l’export ne se termine pas comme un export")
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from mespieces.verifier import audit, findings
 from mespieces.verifier.findings import Finding
 from mespieces.verifier.given import Given, Token
+from mespieces.verifier.plural import agree
 
 
 def lines(report: audit.Report | None, given: Sequence[Given], *, roots: bool) -> list[str]:
@@ -16,7 +17,7 @@ def lines(report: audit.Report | None, given: Sequence[Given], *, roots: bool) -
     found = _findings(report, given)
     told += [findings.tell(finding) + (f" [journal {finding.log}]" if finding.log else "") for finding in found]
     hidden = sum(report.counts.values()) - len(report.findings) if report else 0
-    return [*told, f"… et {hidden} autres constats."] if hidden else told
+    return [*told, f"… et {hidden} {agree(hidden, 'autre constat', 'autres constats')}."] if hidden else told
 
 
 def as_json(status: int, words: str, report: audit.Report | None, given: Sequence[Given]) -> str:
@@ -46,15 +47,20 @@ def _findings(report: audit.Report | None, given: Sequence[Given]) -> list[Findi
 
 
 def _of_log(log: audit.LogReport, *, roots: bool) -> list[str]:
-    checked = f"vérifiés, dernière date certaine : {log.dated or '—'}" if roots else "non vérifiés"
+    tokens = len(log.timestamps)
+    there = agree(tokens, "jeton d’horodatage présent", "jetons d’horodatage présents")
+    checked = agree(tokens, "vérifié")
+    since = f" depuis le {log.unanchored_since}" if log.unanchored_since else ""
     return [
         f"Journal {log.log} ({log.origin})",
-        f"  {log.size} enregistrements, le dernier du {log.time}",
+        f"  {log.size} {agree(log.size, 'enregistrement')}, le dernier du {log.time}",
         f"  tête {log.head}",
         f"  racine {log.root}",
-        f"  {log.purged} contenus effacés, {log.withheld} retenus, couverts par vos ancres : {log.trusted_size}",
-        f"  {log.unanchored} enregistrements sans horodatage depuis le {log.unanchored_since or '—'}",
-        f"  {len(log.timestamps)} jetons d’horodatage présents, {checked}",
+        f"  {log.purged} {agree(log.purged, 'contenu effacé', 'contenus effacés')}, {log.withheld} {agree(log.withheld, 'retenu')}, "
+        f"couverts par vos ancres : {log.trusted_size}",
+        f"  {log.unanchored} {agree(log.unanchored, 'enregistrement')} sans horodatage{since}",
+        f"  {tokens} {there}, "
+        + (f"{checked}, dernière date certaine : {log.dated or '—'}" if roots else f"non {checked}"),
     ]
 
 

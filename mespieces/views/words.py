@@ -60,7 +60,7 @@ _FORMATS = {
 
 def pages(value: int) -> str:
     """Return « 1 page », « 117 pages »."""
-    return f"{french.number(value)}\u00a0page{'s' if value > 1 else ''}"
+    return french.counted(value, "page")
 
 
 def file_format(media_type: str) -> str:
@@ -87,10 +87,6 @@ def happened(entry: journal.Entry) -> str:
     return tell(who, what, detail) if tell else f"{operations.name(entry.operation)} · {who}"
 
 
-def _pieces(count: int) -> str:
-    return f"{french.number(count)}\u00a0pièce{'s' if count > 1 else ''}"
-
-
 def _identified(who: str, _what: dict[str, Any], _detail: dict[str, Any]) -> str:
     return f"Identification réussie\u00a0: {who}"
 
@@ -106,7 +102,7 @@ def _incident(_who: str, _what: dict[str, Any], detail: dict[str, Any]) -> str:
     if detail.get("kind") == "clock.drift":
         seconds = int(detail.get("seconds", 0))
         side = "en avance" if seconds > 0 else "en retard"
-        return f"Horloge {side} de {french.number(abs(seconds))}\u00a0secondes, selon {detail.get('authority', '')}"
+        return f"Horloge {side} de {french.counted(abs(seconds), 'seconde')}, selon {detail.get('authority', '')}"
     return "Incident"
 
 
@@ -172,7 +168,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "deposit.withdrawn": lambda who, what, d: (
         f"Brouillon abandonné par {who}" if d.get("draft") else f"Dépôt retiré par {who} ({d.get('motive', '')})"
     ),
-    "deposit.filed": lambda who, what, d: f"Dépôt de {_pieces(len(d.get('documents', [])))} par {who}",
+    "deposit.filed": lambda who, what, d: f"Dépôt de {french.counted(len(d.get('documents', [])), 'pièce')} par {who}",
     "recipient.access_issued": lambda who, what, d: f"Feuillet d’accès imprimé par {who}",
     "recipient.channel_chosen": lambda who, what, d: f"{who} : {WAYS.get(d.get('way', ''), '')}",
     "recipient.channel_reset": lambda who, what, d: (
@@ -201,7 +197,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     "member.signed_in": _signed_in,
     "member.refused": lambda who, what, d: f"{'Preuve' if d.get('again') else 'Connexion'} refusée pour {who}",
     "journal.anchored": lambda who, what, d: (
-        f"{french.number(d.get('size', 0))} enregistrements datés par {d.get('authority', '')}"
+        f"{french.counted(d.get('size', 0), 'enregistrement daté', 'enregistrements datés')} par {d.get('authority', '')}"
     ),
     "journal.read": _read,
     "journal.exported": lambda who, what, d: f"Journal exporté pour {who}",
@@ -268,6 +264,8 @@ FILTERS: dict[str, Callable[..., object]] = {
     "duration_fr": french.duration,
     "size_fr": documents.size_in_words,
     "number_fr": french.number,
+    "counted_fr": french.counted,
+    "agree_fr": french.agree,
     "pages_fr": pages,
     "format_fr": file_format,
     "notices_fr": notices,

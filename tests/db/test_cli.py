@@ -568,14 +568,14 @@ def test_check_names_mails_that_wait_and_counts_those_that_never_arrived(install
         models.Message.create(message_id=f"{number}@example.fr", **{**usual, **facts})
 
     mail(1, reason="serveur absent")
-    assert "1 courriel attend depuis" in run("check").stdout
+    assert "1\u00a0courriel attend depuis" in run("check").stdout
     mail(2, refused_at=now, sent_at=long_ago)  # returned by a server that had taken it
     mail(3, given_up_at=now, reason="sans objet")
 
     shown = run("check").stdout
-    assert "1 courriel attend depuis" in shown
+    assert "1\u00a0courriel attend depuis" in shown
     assert "serveur absent" in shown
-    assert "1 courriel n’a pas pu être remis" in shown
+    assert "1\u00a0courriel n’a pas pu être remis" in shown
 
 
 # Serving

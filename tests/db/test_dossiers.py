@@ -84,7 +84,7 @@ def test_it_holds_every_attestation_every_receipt_and_how_to_verify_them(gateway
             assert hashlib.sha256(kept[name]).hexdigest() in text
             assert authenticity.examine(gateways, kept[name]).state is authenticity.State.VALID
     assert checkpoints.vkey(gateways) in text
-    assert f"{len(told)} sont provisoires" in text
+    assert f"{len(told)}\u00a0sont provisoires" in text
 
     entry = journal.story(deposit)[0]
     assert fingerprint == hashlib.sha256(data).hexdigest()
@@ -129,7 +129,7 @@ def test_after_the_purge_a_dossier_says_which_receipts_are_no_more(gateways, dep
         given = [name for name in archive.namelist() if name.startswith("recus/")]
 
     assert len(given) == 4  # of the attestations just made
-    assert f"{gone} enregistrements n’ont plus de reçu" in text
+    assert f"{gone}\u00a0enregistrements n’ont plus de reçu" in text
 
 
 def test_a_draft_has_none(gateways):

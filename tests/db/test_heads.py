@@ -96,7 +96,7 @@ def test_each_night_the_office_is_mailed_the_published_note_and_what_to_do_with_
         "Gardez ce message et sa pièce jointe, ailleurs que sur ce service. Ils permettent de prouver"
     )
     assert message["Auto-Submitted"] == "auto-generated"
-    assert f"point de contrôle du journal : {size} enregistrements" in message["Subject"].lower()
+    assert f"point de contrôle du journal : {size}\u00a0enregistrements" in message["Subject"].lower()
 
 
 def test_what_was_mailed_proves_an_export_of_later_and_contradicts_a_rewritten_one(gateways, office, mailbox, tmp_path):
@@ -366,7 +366,7 @@ def test_the_head_printed_is_an_anchor_when_copied_as_it_stands(gateways, office
     assert copied is not None, text
     append(gateways)
     exports.write(gateways, tmp_path / "export", by=journal.OPERATOR)
-    log, size = re.search(r"[0-9a-f]{32}", copied[0])[0], re.search(r"(?m)(\d[\d\s]*) enreg|ments : (\d+)$", copied[0])
+    log, size = re.search(r"[0-9a-f]{32}", copied[0])[0], re.search(r"(?m)(\d[\d\s]*)\senreg|ments : (\d+)$", copied[0])
     root = copied[0][copied[0].lower().index("racine") + 6 :].strip(" :\n")
 
     for name, words in {"as it stands": copied[0], "three lines": f"{log}\n{size[1] or size[2]}\n{root}\n"}.items():

@@ -125,7 +125,7 @@ def test_a_very_long_list_is_cut_and_counted(gateways, monkeypatch):
 
     [mail] = mails(gateways)
     assert mail.get_content().count("#preuves") == 2
-    assert "Et 2 autres" in mail.get_content()
+    assert "Et 2\u00a0autres" in mail.get_content()
     assert "/etude/depots?etat=forgotten" in mail.get_content()
 
 

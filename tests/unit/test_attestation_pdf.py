@@ -42,7 +42,7 @@ def case(**facts):
         "office_reference": "NTE-4821", "filed": MOMENT, "withdrawn": None, "issued": MOMENT,
         "issued_at": MOMENT["paris"], "issued_for": "Camille Marchand",
         "dated": None, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "erased": False, "closed": False, "audit": "https://pieces.example.fr/audit",
-        "journal": {"log": LOG, "size": "12 345", "root": digest(0xABCD)},
+        "journal": {"log": LOG, "size": "12 345 enregistrements", "root": digest(0xABCD)},
     } | facts  # fmt: skip
 
 

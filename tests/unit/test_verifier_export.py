@@ -509,7 +509,7 @@ class TestProgram:
         place = maker.save(journal.files(), tmp_path / "late")
         assert run(place, "--vkey", journal.vkey, "--max-anchor-lag", 60)[0] == 3
         assert run(place, "--vkey", journal.vkey, "--max-anchor-lag", 3600)[0] == 0
-        assert "1 jetons" in run(place, "--vkey", journal.vkey)[1]
+        assert "1 jeton d’horodatage présent, non vérifié" in run(place, "--vkey", journal.vkey)[1]
 
     def test_the_result_is_also_told_to_scripts(self, run, place, journal):
         (place / "checkpoints" / "5.note").write_bytes(b"")
@@ -518,3 +518,12 @@ class TestProgram:
         assert result["counts"] == {"BAD_SIGNATURE": 1}
         assert result["findings"][0]["sequence"] == 4
         assert json.loads(run("nowhere", "--json")[1])["status"] == 2
+
+    def test_counts_agree_with_their_words(self, run, place, journal, tmp_path):
+        told = run(place, "--vkey", journal.vkey)[1]
+        assert "9 enregistrements, le dernier" in told
+        assert "0 contenu effacé, 0 retenu" in told
+        assert "0 jeton d’horodatage présent, non vérifié" in told
+        short = dict(journal.files())
+        short["journal.jsonl"] = b"".join(short["journal.jsonl"].splitlines(keepends=True)[:-1])
+        assert "(1 enregistrement)" in run(maker.save(short, tmp_path / "short"), "--vkey", journal.vkey)[1]

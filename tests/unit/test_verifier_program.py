@@ -186,6 +186,7 @@ def test_what_is_no_checkpoint_is_refused_in_words_that_say_what_to_give(run, tm
         "Journal {log}\nEnregistrements : 5\nRacine : {root}\n",
         "\ufeffJournal {log}\r\nEnregistrements\u00a0: 5\r\nRacine\u00a0: {root}\r\n",
         "journal {log} · 5 enregistrements\nracine {grouped}",
+        "journal {log} · 5\u00a0enregistrements\nracine {grouped}",
         "journal {log}\n5 enregistrements\nracine\n{broken}\n",
         "\n  {log}\n  5\n  {root}\n\n",
     ],

@@ -187,7 +187,7 @@ def test_the_bordereau_gives_its_date_and_its_total(site):
 
     shown = site.reading(deposit).get("/pieces").text
 
-    assert "2 pièces, 2\u202f400\xa0pages" in shown
+    assert "2\u00a0pièces, 2\u202f400\xa0pages" in shown
     assert "déposé le <time" in shown
     assert "24\xa0novembre\xa02026" in shown
 

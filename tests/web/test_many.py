@@ -91,8 +91,8 @@ def test_every_page_of_a_large_deposit_is_light_and_all_of_it_is_reached(site, m
     assert [int(n) for page in listed for n in re.findall(r'class="num" aria-hidden="true">(\d+)<', page)] == list(
         range(1, 101)
     )
-    assert "100 pièces à consulter" in listed[1]
-    assert "et 299 autres" in filed[-1]
+    assert "100\u00a0pièces à consulter" in listed[1]
+    assert "et 299\u00a0autres" in filed[-1]
     assert Access.select().count() == 300
     assert len(office.get("/etude/depots").data) < HEAVIEST
 
