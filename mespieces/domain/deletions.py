@@ -3,6 +3,7 @@
 Everything here reads inside the caller's `journal.snapshot()`, and writes nothing.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,7 +17,7 @@ _TOLD = {
     "deposit.expired": "Fin de la mise à disposition, clés de déchiffrement effacées",
     "document.deleted": "Fichiers d’une pièce supprimés",
 }
-"""The operations cited, in words."""
+"""The operations cited, in words; a piece has its number while the journal still says it."""
 
 
 class NothingDeleted(Refused):
@@ -81,7 +82,7 @@ def facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> attested.At
 def _records(deposit: Deposit) -> Sequence[JournalRecord]:
     """Return the records of the withdrawal, the end and the deletions; they stand even once their names were purged."""
     query = (
-        JournalRecord.select()
+        JournalRecord.select(JournalRecord, JournalPayload.body)
         .join(
             JournalPayload,
             on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
@@ -93,18 +94,25 @@ def _records(deposit: Deposit) -> Sequence[JournalRecord]:
         )
         .order_by(JournalRecord.time, JournalRecord.sequence)
     )
-    return list(query)
+    return list(query.objects())
 
 
 def _deleted(document: Document) -> dict[str, object]:
     return attested.document_line(document) | {"deleted": attested.moment(document.deleted_at)}
 
 
+def _what(row: JournalRecord) -> str:
+    number = json.loads(bytes(row.body))["object"].get("number") if row.body else None
+    if row.operation == "document.deleted" and number:
+        return f"Fichiers de la pièce {number} supprimés"
+    return _TOLD[row.operation]
+
+
 def _line(row: JournalRecord, log: str) -> dict[str, object]:
     former = "" if row.log == log else f" · ancien journal {row.log}"
     return {
         "sequence": french.number(row.sequence),
-        "what": _TOLD[row.operation] + former,
+        "what": _what(row) + former,
         "time": attested.moment(record.parse_time(row.time)),
         "hash": attested.grouped(row.hash),
     }

@@ -1,6 +1,6 @@
 """Reading the journal: what an office wants of its own records, and the record that each reading leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from uuid import UUID
 
@@ -100,6 +100,18 @@ def one(gateways: Gateways, office: Office, where: Place, *, by: journal.Author)
 def deposit_of(office: Office, line: journal.Line) -> Deposit | None:
     """Return the office's deposit that a record is about, None when it is about none, or one that is no more."""
     return Deposit.get_or_none(Deposit.id == line.deposit, Deposit.office == office) if line.deposit else None
+
+
+def subjects(office: Office, entries: Iterable[journal.Entry]) -> dict[str, str]:
+    """Return by identifier what the office calls the deposits and recipients that records are about, while it knows."""
+    about = [entry.body["object"] for entry in entries if entry.body]
+    deposits, people = ({UUID(what[key]) for what in about if key in what} for key in ("deposit", "recipient"))
+    named = Deposit.select(Deposit.id, Deposit.office_reference).where(
+        Deposit.office == office, Deposit.id.in_(list(deposits))
+    )
+    known = Recipient.select(Recipient.id, Recipient.name).join(Deposit)
+    known = known.where(Deposit.office == office, Recipient.id.in_(list(people)))
+    return {str(row.id): row.office_reference for row in named} | {str(row.id): row.name for row in known}
 
 
 def _deposits(office: Office, reference: str) -> tuple[UUID, ...]:

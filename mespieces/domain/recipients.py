@@ -1,6 +1,6 @@
 """Recipients (*destinataires*): a person, or a company with its representative; one access each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -132,6 +132,11 @@ def remove(deposit_id: UUID, recipient_id: UUID) -> None:
 def listed(deposit: Deposit) -> list[Recipient]:
     """Return the deposit's recipients in the order they were added."""
     return list(deposit.recipients.order_by(Recipient.added_at, Recipient.id))
+
+
+def names(rows: Iterable[Recipient]) -> dict[str, str]:
+    """Return recipients' names by their identifier, as records write it."""
+    return {str(row.id): row.name for row in rows}
 
 
 def find(deposit: Deposit, recipient_id: UUID) -> Recipient:

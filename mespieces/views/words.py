@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
@@ -85,6 +85,13 @@ def happened(entry: journal.Entry) -> str:
     who, what, detail = entry.body["author"]["name"], entry.body["object"], entry.body["detail"]
     tell = _SENTENCES.get(entry.operation)
     return tell(who, what, detail) if tell else f"{operations.name(entry.operation)} · {who}"
+
+
+def about(entry: journal.Entry, names: Mapping[str, str]) -> str:
+    """Return which deposit and which recipient a record is about, by `names`, unless its sentence says so: « NTE-4821 · A. Payet »."""
+    what, told = entry.body["object"] if entry.body else {}, happened(entry)
+    known = (names.get(what.get(key, "")) for key in ("deposit", "recipient"))
+    return " · ".join(name for name in known if name and name not in told)
 
 
 def _identified(who: str, _what: dict[str, Any], _detail: dict[str, Any]) -> str:
@@ -276,6 +283,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "operation_fr": operations.name,
     "author_fr": operations.author,
     "identified_fr": operations.identified,
+    "about_fr": about,
     "happened": lambda entry: spaced(happened(entry)),
     "spaced": spaced,
 }

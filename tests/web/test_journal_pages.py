@@ -7,7 +7,7 @@ import make
 import pytest
 from web.conftest import words
 
-from mespieces.domain import accesses, french, journal, records
+from mespieces.domain import accesses, attestations, french, journal, records
 from mespieces.models import JournalPayload, Member
 
 HTMX = {"HX-Request": "true", "HX-Target": "div#records"}
@@ -191,3 +191,20 @@ def test_times_are_those_of_the_office(site):
 
     assert "24 nov. 2026, 14 h 00" in page
     assert "Heures de l’étude (Indian/Reunion)" in page
+
+
+def test_a_line_names_the_deposit_and_whose_attestation_it_is_about(site, office, deposit, auditor):
+    recipient = make.first(deposit)
+    attestations.of_consultations(site.gateways, recipient, by=journal.OPERATOR)
+    attestations.of_deposit(site.gateways, deposit, by=journal.OPERATOR)
+    clerk = site.member(make.member(site.gateways, office))
+
+    told = words(auditor.get("/etude/journal"))
+    assert "Attestation de consultation établie pour Exploitant NTE-4821 · Alexandre Payet" in told
+    assert re.search(r"Attestation de dépôt établie pour Exploitant NTE-4821 \d", told), "no recipient is at stake"
+    assert "Destinataire : Alexandre Payet NTE-4821 " in told.replace("\xa0", " "), "named once"
+    for page in (f"/etude/depots/{deposit.id}", f"/etude/depots/{deposit.id}/recus"):
+        said = words(clerk.get(page))
+        assert "Attestation de consultation établie pour Exploitant Alexandre Payet" in said, page
+    JournalPayload.update(salt=None, body=None).where(JournalPayload.deposit == deposit.id).execute()
+    assert "Alexandre Payet" not in words(auditor.get("/etude/journal"))

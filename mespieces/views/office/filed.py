@@ -175,7 +175,7 @@ def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | Non
         documents=paging.cut(documents.listed(deposit), PAGE, "pieces"), people=everybody,
         recipients=paging.cut(everybody, PAGE, "destinataires"),
         accesses=accesses.by_deposit(deposit), significations=significations.latest(deposit),
-        history=consultations.history(deposit), waiting=one_time_codes.waited_for(current.gateways(), deposit), story=journal.story(deposit),
+        history=consultations.history(deposit), waiting=one_time_codes.waited_for(current.gateways(), deposit), story=journal.story(deposit), names=recipients.names(everybody),
         failures=identification.failures_today(current.gateways(), deposit),
         lapse=deposits.warning(deposit, now), forgets_at=purges.forgets_at(current.gateways(), deposit), today=door.today(), typed=typed or {}, errors=errors or {},
         told=announcements.told(deposit) if deposit.withdrawn_at else (), replacement=replacements.of(deposit),

@@ -54,6 +54,7 @@ def _page(page: records.Page, errors: dict[str, str] | None = None) -> str:
     asked = {name: request.args[name] for name in FIELDS if request.args.get(name)}
     return render_template(
         "office/_records.html" if current.asked().htmx else "office/journal.html",
-        page=page, asked=asked, errors=errors or {}, zone=offices.zone(current.member().office), today=door.today(),
+        page=page, names=readings.subjects(current.member().office, [line.entry for line in page.lines]),
+        asked=asked, errors=errors or {}, zone=offices.zone(current.member().office), today=door.today(),
         exporter=current.member().role in offices.AUDITORS,
     )  # fmt: skip
