@@ -94,9 +94,11 @@ def deletion(documents=3, name="Facture", **facts):
     ) | facts  # fmt: skip
 
 
+KINDS = {"filed_by": "deposit", "opened": "consultation", "ended": "deletion"}
+
+
 def made(facts):
-    kinds = {"filed_by": "deposit", "opened": "consultation", "ended": "deletion"}
-    kind = next(kinds[told] for told in kinds if told in facts)
+    kind = next(kind for told, kind in KINDS.items() if told in facts)
     return pdf.compose(f"{kind}_attestation", facts, issued_at=ISSUED)
 
 
@@ -317,3 +319,32 @@ def test_when_every_press_is_taken_the_next_is_refused_in_words(monkeypatch):
     monkeypatch.setattr(pdf, "_PATIENCE", 0.01)
     with pdf._PRESSES, pdf._PRESSES, pytest.raises(pdf.PressBusy, match="réessayez"):
         pdf.compose_apart("deposit_attestation", deposit(), issued_at=ISSUED)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        deposit(3, 1), deposit(4, 2), deletion(2), consultation(1, 2, provisional=False, dated=MOMENT, authorities=["H"]),
+        consultation(0, 3), deposit(3, 1, state="ended", receipts=0, missing=4, provisional=False, erased=True),
+    ],
+)  # fmt: skip
+@needs_pdftotext
+def test_what_is_short_holds_on_one_page(facts):
+    assert len(pages(facts)) == 1
+
+
+@needs_pdftotext
+@pytest.mark.parametrize("facts", [deposit(5, 3), deposit(8, 5), consultation(2, 1), deletion(3), deletion(6)])
+def test_a_last_page_holds_no_few_lines_alone(facts):
+    _, last = pages(facts)
+    said = "Le journal" if "À la demande de" in last else "Enregistrements cités"
+    assert re.search(rf"(?m)^{said}$", last), last
+    assert "page 2 / 2" in last
+
+
+def pages(facts):
+    """Return the text of each page, made as the product makes it."""
+    kind = next(kind for told, kind in KINDS.items() if told in facts)
+    content = pdf.compose_apart(f"{kind}_attestation", facts, issued_at=ISSUED)
+    done = subprocess.run(["pdftotext", "-raw", "-", "-"], input=content, capture_output=True, check=True)
+    return done.stdout.decode().split("\f")[:-1]
