@@ -79,6 +79,8 @@ class Proven:
     authority: str = ""
     completable: bool = False
     """It is provisional, and a third party has dated its record since."""
+    data: bytes = b""
+    """The receipt itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +116,16 @@ def examine(gateways: Gateways, data: bytes) -> Examined:
     return Examined(states.pop() if states else State.VALID, issued, carried)
 
 
-def completed(gateways: Gateways, data: bytes) -> list[receipts.Receipt]:
-    """Return, dated, each authentic receipt that `data` is or carries, for who holds provisional ones.
+def completed(gateways: Gateways, given: Sequence[bytes]) -> list[receipts.Receipt]:
+    """Return, dated, each authentic receipt that the files given are or carry, for who holds provisional ones.
 
     A receipt of a record that nobody has dated yet is left out. The holder learns nothing new of the record: what is given
     back is what they gave, under the first checkpoint that a third party dated. Raises as `examine`, and `NothingDated`.
     """
-    if not data:
+    if not any(given):
         raise NothingGiven
-    if b"%PDF-" not in data[:1024]:
-        given = [data]
-    elif _issued(hashlib.sha256(data).hexdigest()):
-        given = list(attached.receipts(data).values())
-    else:
-        raise NotAReceipt
     made, press = [], receipts.Press()
-    for text in given:
+    for text in (text for data in given for text in _carried(data)):
         found = _proven(gateways, press, text)
         if found.state is State.VALID and found.entry:
             made.append(receipts.completed(press, receipt.parse(text), found.log, found.entry.sequence))
@@ -137,6 +133,15 @@ def completed(gateways: Gateways, data: bytes) -> list[receipts.Receipt]:
     if not dated:
         raise NothingDated
     return dated
+
+
+def _carried(data: bytes) -> Sequence[bytes]:
+    """Return the receipts that an attestation of ours carries, or the one that `data` is. Raises `NotAReceipt`."""
+    if b"%PDF-" not in data[:1024]:
+        return [data]
+    if _issued(hashlib.sha256(data).hexdigest()) is None:
+        raise NotAReceipt
+    return list(attached.receipts(data).values())
 
 
 def _changed(gateways: Gateways, data: bytes) -> Examined:
@@ -201,6 +206,7 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
         token.time if token else None,
         token.authority if token else "",
         agrees and token is None and receipts.completed(press, read, header.log, header.sequence) is not None,
+        data,
     )
 
 

@@ -26,21 +26,26 @@ FORM = 64 * 1024  # bytes, beside the file
 NEWEST, PAGE = 5, 50  # checkpoints on the page, and on each page of all of them
 DAYS = 30  # of activity
 FINDINGS = 5  # of one kind
+SENT_AGAIN = 16 * 1024  # bytes of receipts that a page carries at most, to have them completed
 
 
 class Held:
-    """A file that somebody gives to be compared with the journal: held in memory, never on a disk."""
+    """A file that somebody gives to be compared with the journal: held in memory, once, never on a disk."""
 
     def __init__(self) -> None:
-        self.data = bytearray()
+        self._stream = io.BytesIO()
 
     def write(self, data: bytes) -> None:
         """Take some bytes."""
-        self.data += data
+        self._stream.write(data)
+
+    def given(self) -> bytes:
+        """Return all that was taken: the very bytes held, for a `BytesIO` shares them until it is written again."""
+        return self._stream.getvalue()
 
     def abort(self) -> None:
         """Forget them."""
-        self.data.clear()
+        self._stream = io.BytesIO()
 
 
 def guard() -> None:
@@ -148,9 +153,8 @@ def verification() -> str:
 @bp.post("/verifier")
 def verify() -> str | Response | tuple[str | Response, int]:
     """Say whether an attestation or a receipt is this journal's; nothing of it is kept."""
-    data = _given()
     try:
-        examined = authenticity.examine(current.gateways(), data)
+        examined = authenticity.examine(current.gateways(), _given()[0])
     except Invalid as error:
         if current.program():
             return jsonify(error=str(error)), 422
@@ -161,8 +165,9 @@ def verify() -> str | Response | tuple[str | Response, int]:
         "audit/verify.html",
         examined=examined,
         errors={},
-        given=data,
         losses=continuity.losses() if examined.state == "absent" else (),
+        again=_again(examined),
+        dated=anchors.situation(current.gateways()),
     )
 
 
@@ -178,12 +183,18 @@ def complete() -> Response | tuple[str, int]:
     return streams.kept(_archive(made), "application/zip", "Reçus datés.zip")
 
 
-def _given() -> bytes:
-    """Return the file given, or the receipt that the page itself sends again."""
+def _given() -> list[bytes]:
+    """Return the file given, or the receipts that the page itself sends again."""
     given = request.files.get("receipt")
     if given:
-        return bytes(given.stream.arrival.data)  # type: ignore[attr-defined]
-    return request.form.get("receipt", "").encode()
+        return [given.stream.arrival.given()]  # type: ignore[attr-defined]
+    return [text.encode() for text in request.form.getlist("receipt")] or [b""]
+
+
+def _again(examined: authenticity.Examined) -> list[str]:
+    """Return the receipts that the page sends again to have them completed, for nothing given is kept; none when heavy."""
+    held = [one.data for one in examined.receipts if one.completable]
+    return [data.decode() for data in held] if sum(map(len, held)) <= SENT_AGAIN else []
 
 
 def _archive(made: list[receipts.Receipt]) -> bytes:

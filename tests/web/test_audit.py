@@ -2,6 +2,7 @@
 
 import io
 import re
+import tracemalloc
 
 import make
 import pytest
@@ -9,8 +10,10 @@ from web.conftest import words
 
 from mespieces import models
 from mespieces.domain import attestations, authenticity, checkpoints, journal, verifications
+from mespieces.gateways import preview
 from mespieces.models import Document, JournalCheckpoint, JournalRecord
 from mespieces.verifier import attached, note
+from mespieces.views import auditor
 
 
 def test_the_head_is_given_to_programs(site):
@@ -201,3 +204,38 @@ def test_no_file_and_an_empty_one_are_told_apart_from_a_wrong_one(site):
     wrong = _give(anyone, b"\xff\xd8\xff\xe0 JFIF", 422, name="photo.jpg")
     assert "n’est ni une attestation PDF, ni un reçu JSON" in words(wrong)
     assert "<title>Fichier à corriger – Vérifier une attestation" in wrong.text
+
+
+def test_one_stranger_s_pdf_is_read_at_a_time_and_the_next_is_told_to_come_back(site, monkeypatch):
+    monkeypatch.setattr(preview, "PATIENCE", 0.15)
+    anyone = site.visitor()
+    assert preview._STRANGERS.acquire(blocking=False)
+    try:
+        assert not preview._STRANGERS.acquire(blocking=False)
+        told = _give(anyone, make.pdf(), 503)
+        asked = anyone.post(
+            "/audit/verifier",
+            503,
+            data={"receipt": (io.BytesIO(make.pdf()), "x")},
+            headers={"Accept": "application/json"},
+        )
+        assert "n’est ni une attestation" in words(_give(anyone, b"GIF89a", 422)), "nothing else waits"
+    finally:
+        preview._STRANGERS.release()
+    for said in (words(told), asked.json["error"]):
+        assert preview.TooBusy.message in said.replace("\u00a0", " ")
+    assert "Inconnue, ou modifiée" in words(_give(anyone, make.pdf()))
+
+
+def test_a_file_given_is_held_in_memory_once():
+    held, chunk = auditor.Held(), bytes(64 * 1024)
+    tracemalloc.start()
+    try:
+        for _ in range(authenticity.LARGEST // len(chunk)):
+            held.write(chunk)
+        data = held.given()
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(data) == authenticity.LARGEST
+    assert most < 1.5 * len(data)

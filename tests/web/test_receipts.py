@@ -1,11 +1,15 @@
 """Receipts as people fetch them: of their own records alone, dated as soon as a third party has dated these."""
 
+import html
 import io
 import json
+import re
 import zipfile
+from datetime import timedelta
 
 import authority as authorities
 import make
+import pikepdf
 import pytest
 from web.conftest import words
 
@@ -15,6 +19,7 @@ from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
 from mespieces.models import JournalCheckpoint, JournalLog, JournalPayload, Recipient
 from mespieces.verifier import attached, note, receipt
+from mespieces.views import auditor
 
 
 @pytest.fixture(scope="module")
@@ -157,19 +162,61 @@ def test_who_holds_a_provisional_receipt_has_it_completed_even_after_the_journal
     assert make.everything() == before
 
 
+def caught_up(site):
+    """Have all that is recorded dated, and a minute go by."""
+    assert anchors.keep_up(site.gateways)
+    site.gateways.clock.advance(timedelta(minutes=1))
+
+
 def test_a_provisional_attestation_is_completed_with_all_its_receipts(dated):
+    caught_up(dated)
     deposit = two(dated)
     made = attestations.of_deposit(dated.gateways, deposit, by=journal.OPERATOR)
     anyone = dated.visitor()
+    assert "est d’ordinaire daté dans les deux minutes" in words(give(anyone, "verifier", made))
     assert anchors.keep_up(dated.gateways)
 
-    assert "Télécharger les reçus datés" in give(anyone, "verifier", made).text
-    got = give(anyone, "completer", made)
-    with zipfile.ZipFile(io.BytesIO(got.data)) as archive:
-        assert set(archive.namelist()) == set(attached.receipts(made))
-        for name in archive.namelist():
-            assert receipt.parse(archive.read(name)).timestamp
-            assert verdict(dated.gateways, archive.read(name)).findings == []
+    page = give(anyone, "verifier", made)
+    assert "est d’ordinaire daté" not in words(page)
+    assert "Télécharger les 3 reçus datés" in words(page)
+    sent = [html.unescape(text) for text in re.findall(r'type="hidden" name="receipt" value="([^"]*)"', page.text)]
+    for got in (give(anyone, "completer", made), anyone.post("/audit/completer", 200, data={"receipt": sent})):
+        with zipfile.ZipFile(io.BytesIO(got.data)) as archive:
+            assert set(archive.namelist()) == set(attached.receipts(made))
+            for name in archive.namelist():
+                assert receipt.parse(archive.read(name)).timestamp
+                assert verdict(dated.gateways, archive.read(name)).findings == []
+
+
+def test_an_attestation_of_many_receipts_is_chosen_again_to_be_completed(dated, monkeypatch):
+    deposit = two(dated)
+    made = attestations.of_deposit(dated.gateways, deposit, by=journal.OPERATOR)
+    assert anchors.keep_up(dated.gateways)
+    monkeypatch.setattr(auditor, "SENT_AGAIN", 3000)  # bytes: two receipts
+
+    page = give(dated.visitor(), "verifier", made)
+    assert "Elle porte 3 reçus à compléter, et rien n’en a été gardé" in words(page)
+    assert 'name="receipt" type="file"' in page.text
+    assert 'type="hidden" name="receipt"' not in page.text
+
+
+def test_who_waits_for_a_date_is_told_how_long_it_takes_and_when_it_takes_longer(dated):
+    caught_up(dated)
+    deposit = two(dated)
+    made = attestations.of_deposit(dated.gateways, deposit, by=journal.OPERATOR)
+    anyone = dated.visitor()
+    assert "au-delà de dix, cette page dit que l’autorité tarde" in words(anyone.get("/audit"))
+    dated.gateways.clock.advance(timedelta(minutes=11))
+    assert "L’autorité tarde" in words(give(anyone, "verifier", made))
+    assert "au-delà de dix" not in words(anyone.get("/audit"))
+
+
+def test_a_result_is_not_lost_to_an_empty_form(dated):
+    made = attestations.of_deposit(dated.gateways, two(dated), by=journal.OPERATOR)
+    page = give(dated.visitor(), "verifier", made)
+    [form] = re.findall(r"<form[^>]*/audit/verifier#resultat[^>]*>", page.text)
+    assert "novalidate" not in form, "the browser itself keeps an empty form"
+    assert re.search(r'<input id="receipt" [^>]*required', page.text)
 
 
 def test_what_is_not_authentic_is_never_completed(dated):
@@ -187,25 +234,53 @@ def test_what_is_not_authentic_is_never_completed(dated):
     anyone.post("/audit/completer", 422)
 
 
-def test_a_record_that_only_a_thief_of_the_key_signed_is_never_completed(dated):
-    two(dated)
-    assert anchors.keep_up(dated.gateways)
+def forged(gateways):
+    """Return the receipt of a record that is in no journal, signed with the journal's own key."""
     row, salt, body = journal.head(), bytes(32), b"{}"
     committed = receipt.record.commit("proof", salt, body)
-    forged = receipt.record.build(
+    header = receipt.record.build(
         receipt.record.Header(
             proof=committed, trace=committed, log=row.log, operation="deposit.filed", previous="0" * 64, sequence=0,
             time="2026-11-24T10:00:00.000000Z",
         )
     )  # fmt: skip
     signed = note.sign_checkpoint(
-        note.Checkpoint(row.origin, 1, receipt.record.record_hash(forged)), dated.gateways.journal_key
+        note.Checkpoint(row.origin, 1, receipt.record.record_hash(header)), gateways.journal_key
     )
     text = receipt.proof.write(receipt.proof.Proof(0, [], signed))
-    made = receipt.write(receipt.Receipt(forged, salt, body, text, None))
+    return receipt.write(receipt.Receipt(header, salt, body, text, None))
+
+
+def test_a_record_that_only_a_thief_of_the_key_signed_is_never_completed(dated):
+    two(dated)
+    assert anchors.keep_up(dated.gateways)
+    made = forged(dated.gateways)
 
     assert verdict(dated.gateways, made).findings == []
     assert 'id="receipt-error"' in give(dated.visitor(), "completer", made, 422).text
+
+
+def test_a_record_in_no_journal_is_told_absent_also_inside_a_pdf_that_was_changed(site):
+    own = attestations.of_deposit(site.gateways, two(site), by=journal.OPERATOR)
+    with pikepdf.open(io.BytesIO(own)) as document:
+        document.attachments["recu-forge.json"] = pikepdf.AttachedFileSpec(document, forged(site.gateways))
+        document.save(changed := io.BytesIO())
+    anyone = site.visitor()
+
+    page = give(anyone, "verifier", changed.getvalue())
+    told = words(page).replace("\u00a0", " ")
+    assert "<title>PDF modifié" in page.text
+    assert (
+        "Un reçu qui y est joint porte la signature de ce service, mais le journal d’aujourd’hui ne contient pas"
+        in told
+    )
+    assert told.count("absent du journal") == 1, "the other receipts inside are in the journal"
+    assert "Enregistrement n° 0 : absent du journal" in told
+    assert "/audit/completer" not in page.text
+    sent, program = {"receipt": (io.BytesIO(changed.getvalue()), "x")}, {"Accept": "application/json"}
+    asked = anyone.post("/audit/verifier", 200, data=sent, headers=program).json
+    assert (asked["state"], sorted(one["state"] for one in asked["receipts"])) == ("absent", ["absent", *["valid"] * 3])
+    assert "Ce reçu porte la signature" in words(give(anyone, "verifier", forged(site.gateways)))
 
 
 def test_asking_ahead_publishes_nothing_and_a_purged_record_is_told_in_words(site):
