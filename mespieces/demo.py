@@ -32,8 +32,10 @@ from mespieces.gateways.clock import ManualClock
 from mespieces.models import Deposit, Document, Member, Recipient
 
 FILE, UNFINISHED = "demo.json", ".unfinished"
-KEPT_SETTINGS = ("ACT_ALONE", "OFFICE_NETWORKS", "TRUSTED_PROXIES", "MAX_DOCUMENT_BYTES")
-"""What the environment may still decide; never where things are, which could be a real service's."""
+KEPT_SETTINGS = (
+    "ACT_ALONE", "OFFICE_NETWORKS", "TRUSTED_PROXIES", "MAX_DOCUMENT_BYTES", "TSA_URL", "TSA_ROOTS", "TSA_POLICY",
+)  # fmt: skip
+"""What the environment may still decide; never where things are kept, which could be a real service's."""
 
 DAYS_AGO = 6  # the deposit; what follows happens between then and the day before yesterday
 PHONE = journal.Trace("192.0.2.24", "Demonstration")  # an address that nobody has (RFC 5737)

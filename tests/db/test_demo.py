@@ -5,12 +5,14 @@ import re
 import stat
 from datetime import UTC, datetime, timedelta
 
+import authority as authorities
 import make
 import pyotp
 import pytest
 
 from mespieces import demo, models, runtime
 from mespieces.domain import (
+    anchors,
     clockwork,
     deposits,
     identification,
@@ -221,3 +223,13 @@ def test_a_demonstration_never_uses_a_real_service_found_in_the_environment(monk
 
     assert "real" not in repr(chosen)
     assert chosen.max_document_bytes == 1000
+
+
+def test_its_journal_is_dated_by_the_authority_that_the_environment_names(made, tmp_path, monkeypatch):
+    with authorities.serving(authorities.Authority(tmp_path / "tsa")) as tsa:
+        monkeypatch.setenv("MESPIECES_TSA_URL", tsa.url)
+        monkeypatch.setenv("MESPIECES_TSA_ROOTS", str(tmp_path / "tsa" / "root.pem"))
+        opened = runtime.open_runtime(demo.settings(made[0], 8080))
+        with opened.database.connection_context():
+            assert anchors.keep_up(opened.gateways)
+            assert anchors.situation(opened.gateways).last.authority == "Horodatage"
