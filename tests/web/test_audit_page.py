@@ -481,3 +481,11 @@ def test_the_pages_ask_no_more_of_a_long_journal_and_read_no_table_through(await
         # Of journals there is one for each reopening.
         assert {plan for plan in plans if plan.startswith("SCAN") and '"journal_log"' not in plan} == set()
         assert any(plan.startswith("SEARCH") for plan in plans)
+
+
+def test_a_size_that_is_no_number_is_said_so_and_nothing_else_is(site):
+    checkpoints.publish(site.gateways)
+    page = site.visitor().get("/audit/points-de-controle?taille=beaucoup", 422)
+    assert "Saisissez un nombre d’enregistrements" in words(page)
+    assert 'value="beaucoup"' in page.text
+    assert "Aucun point de contrôle" not in words(page)
