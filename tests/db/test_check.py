@@ -395,7 +395,7 @@ def test_a_mail_that_came_back_is_worth_knowing_and_no_fault_of_the_installation
     with models.write():
         Message.create(message_id="1@example.fr", kind="failures", created_at=now, due_at=now, tries=1, refused_at=now)
 
-    assert "1 courriel n’a pas pu être remis depuis hier" in remarks(environment, status=0)
+    assert "1\u00a0courriel n’a pas pu être remis depuis hier" in remarks(environment, status=0)
 
 
 def test_a_restored_database_is_told_with_the_cure(environment):

@@ -204,7 +204,7 @@ def test_a_line_names_the_deposit_and_whose_attestation_it_is_about(site, office
     assert re.search(r"Attestation de dépôt établie pour Exploitant NTE-4821 \d", told), "no recipient is at stake"
     assert "Destinataire : Alexandre Payet NTE-4821 " in told.replace("\xa0", " "), "named once"
     for page in (f"/etude/depots/{deposit.id}", f"/etude/depots/{deposit.id}/recus"):
-        said = words(clerk.get(page))
+        said = words(clerk.get(page)).replace("· ", "")
         assert "Attestation de consultation établie pour Exploitant Alexandre Payet" in said, page
     JournalPayload.update(salt=None, body=None).where(JournalPayload.deposit == deposit.id).execute()
     assert "Alexandre Payet" not in words(auditor.get("/etude/journal"))

@@ -108,7 +108,7 @@ def test_a_draft_is_filled_in_step_by_step_then_filed(site, office):
 
     shown = office.get(at).text
     assert "Saint-Nazaire" in shown
-    assert "Au bon moulin / Ma jolie boutique et 1 autre" in shown
+    assert "Au bon moulin / Ma jolie boutique et 1\u00a0autre" in shown
     assert make.count("deposit.filed") == 1
     assert Recipient.select().count() == 2
     assert "Déposé" in office.get("/etude/depots?q=payet&etat=filed").text
@@ -370,7 +370,7 @@ def test_the_office_sees_beside_a_recipient_how_many_attempts_failed_today(site)
     assert "infructueux" not in clerk.get(at).text
 
     stranger = site.visitor()
-    for count, told in ((1, "1 essai infructueux en 24 heures"), (2, "2 essais infructueux en 24 heures")):
+    for count, told in ((1, "1\u00a0essai infructueux en 24 heures"), (2, "2\u00a0essais infructueux en 24 heures")):
         stranger.post("/consulter", 422, data={"reference": access.reference, "secret": codes.draw_secret()})
         assert clerk.get(at).text.count("infructueux") == 1, count
         assert told in clerk.page.text
