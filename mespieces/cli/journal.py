@@ -99,7 +99,7 @@ def reopen(*, confirmed: bool, as_json: bool) -> None:
         losses = [one for one in continuity.losses() if one.log == old.log]
     found = {"log": opened.log, "previous": old.log, "size": old.size, "vkey": vkey, "lost": _lost(losses)}
     words = [
-        f"Journal {old.log} fermé à {old.size} enregistrements.",
+        f"Journal {old.log} fermé à {french.counted(old.size, 'enregistrement')}.",
         *(map(continuity.tell, losses) if losses else ["Aucune perte connue."]),
         f"Nouveau journal {opened.log}, qui le cite. Nouvelle clé à publier : {vkey}",
     ]

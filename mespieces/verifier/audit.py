@@ -137,7 +137,7 @@ def _missing(cited: object, audits: dict[str, "_Audit"]) -> Iterator[Finding]:
     """Name a journal of which its successor knew nothing but a checkpoint, unless the export holds it after all."""
     match cited:
         case {"log": str(log), "size": int(size)} if log not in audits:
-            yield Finding(Code.TAIL_LOST, 0, log, f"{size} enregistrements")
+            yield Finding(Code.TAIL_LOST, 0, log, _records(size))
 
 
 def _log_of(origin: str) -> str:
