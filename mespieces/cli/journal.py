@@ -94,9 +94,10 @@ def reopen(*, confirmed: bool, as_json: bool) -> None:
     with console.opened(check_journal=False) as gateways:
         if not confirmed:
             click.confirm("Ouvrir un nouveau journal ? Celui-ci restera lisible et vérifiable, sans suite", abort=True)
-        old, opened = records.head(), continuity.reopen(gateways)
+        old, before = records.head(), continuity.losses()
+        opened = continuity.reopen(gateways)
         vkey = checkpoints.vkey(gateways)
-        losses = [one for one in continuity.losses() if one.log == old.log]
+        losses = [one for one in continuity.losses() if one not in before]
     found = {"log": opened.log, "previous": old.log, "size": old.size, "vkey": vkey, "lost": _lost(losses)}
     words = [
         f"Journal {old.log} fermé à {french.counted(old.size, 'enregistrement')}.",
