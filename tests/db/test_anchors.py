@@ -167,7 +167,7 @@ def test_an_export_carries_tokens_that_the_auditor_s_program_checks(dated, tsa, 
         return subprocess.run(command, check=False, capture_output=True, text=True)
 
     right, wrong = verify(tsa.pem), verify(second.pem)
-    assert (right.returncode, "vérifiés, dernière date certaine : 2" in right.stdout) == (0, True), right.stdout
+    assert (right.returncode, "vérifié, dernière date certaine : 2" in right.stdout) == (0, True), right.stdout
     assert (wrong.returncode, "BAD_TIMESTAMP" in wrong.stdout) == (1, True)
     certificates = folder / "timestamps" / "certificates.pem"
     assert certificates.read_bytes().count(b"BEGIN CERTIFICATE") == 3

@@ -69,7 +69,7 @@ def test_the_ten_minutes_of_the_page_conclude_on_an_intact_journal(auditor):
 
     status, told = auditor(verify)
     assert (status, "INTACT" in told) == (0, True), told
-    assert "vérifiés, dernière date certaine : 2" in told.replace("\u00a0", " ")
+    assert "vérifié, dernière date certaine : 2" in told.replace("\u00a0", " ")
     head = journal.head()
     assert auditor(chain) == (0, f"{head.size} records, head {head.head}\n")
     assert f"tête {head.head}" in told
