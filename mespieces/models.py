@@ -72,11 +72,14 @@ def execute(statement: str, *values: object) -> Any:
 
     For what is done at every act: peewee's way takes longer than the database itself. It is logged as peewee's are.
     """
-    bound = database.obj
     if pw.logger.isEnabledFor(logging.DEBUG):
         pw.logger.debug((statement, values))
-    with pw.__exception_wrapper__:  # errors are peewee's all the same
-        return bound.connection().execute(statement if is_sqlite() else statement.replace("?", "%s"), values)
+    connection = database.obj.connection()
+    try:
+        return connection.execute(statement if is_sqlite() else statement.replace("?", "%s"), values)
+    except Exception:
+        with pw.__exception_wrapper__:  # errors are peewee's all the same
+            raise
 
 
 def locked(query: Any) -> Any:

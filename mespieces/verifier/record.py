@@ -214,8 +214,8 @@ def _shape(needed: Mapping[str, type], optional: Mapping[str, type] | None = Non
 
 
 def _require(value: Mapping[str, Any], where: str, shape: _Shape) -> None:
-    for key in shape.needed - value.keys():
-        raise BodyRefused(f"{where}.{key} is missing")
+    if not value.keys() >= shape.needed:
+        raise BodyRefused(f"{where}.{min(shape.needed - value.keys())} is missing")
     for key, member in value.items():
         kind = shape.allowed.get(key)
         if kind is None:
