@@ -159,19 +159,19 @@ def _changed(gateways: Gateways, data: bytes) -> Examined:
 
 
 def _issued(fingerprint: str) -> journal.Entry | None:
-    """Return the record of the attestation whose PDF has this fingerprint."""
-    found = (
-        JournalRecord.select()
-        .join(
-            JournalAttestation,
-            on=(
-                (JournalAttestation.log == JournalRecord.log) & (JournalAttestation.sequence == JournalRecord.sequence)
-            ),
-        )
-        .where(JournalAttestation.fingerprint == fingerprint, JournalRecord.operation == "attestation.issued")
-        .first()
-    )
-    return journal.read_entry(found.sequence, found.time, found.operation, None) if found else None
+    """Return the record of the attestation whose PDF has this fingerprint: the table leads to it, the record itself decides."""
+    row = JournalAttestation.get_or_none(JournalAttestation.fingerprint == fingerprint)
+    line = next(journal.lines(row.log, row.sequence, row.sequence + 1), None) if row else None
+    if line is None or line.operation != "attestation.issued":
+        return None
+    if line.proof is not None:  # once the journal forgot what it said, the table alone remembers
+        told = journal.read_entry(line.sequence, line.time, line.operation, line.proof[1]).body
+        if (
+            fingerprint not in told["detail"].values()
+            or record.commit("proof", *line.proof) not in bytes(line.header).decode()
+        ):
+            return None
+    return journal.read_entry(line.sequence, line.time, line.operation, None)
 
 
 def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:

@@ -7,20 +7,22 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
 import orjson
 
 from mespieces import models
-from mespieces.domain import activity, checkpoints, citations, clockwork, journal
+from mespieces.domain import activity, checkpoints, citations, clockwork, continuity, journal
 from mespieces.gateways import Gateways
 from mespieces.models import Fact, JournalLog, JournalPayload, JournalRecord
 from mespieces.verifier import note, purge, record
 from mespieces.verifier.chain import Chain
 
 VERIFIED = "journal.verified"
+OVERDUE = timedelta(days=2)
+"""The worker reads the journal again every day: when it has not for so long, something keeps it from it."""
 FIRST = 20
 """Findings of one kind that are kept; the others are counted: a ruined journal must not fill the memory."""
 _NONE = (0, b"")
@@ -48,7 +50,7 @@ def verify(gateways: Gateways) -> Verification:
     started = time.perf_counter()
     with journal.snapshot():
         row, findings, counts = journal.head(), [], Counter[str]()
-        for found in _walk_all(gateways, row):
+        for found in itertools.chain(_walk_all(gateways, row), _outside(gateways, row)):
             code = _code_of(found)
             counts[code] += 1
             if counts[code] <= FIRST:
@@ -77,6 +79,22 @@ def last() -> Verification | None:
         return None
     known = json.loads(row.detail)
     return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]), known["counts"])
+
+
+def _outside(gateways: Gateways, row: JournalLog) -> Iterator[str]:
+    """Compare the open journal with the checkpoint kept outside the database."""
+    try:
+        continuity.check(gateways.settings.newest_checkpoint_file)
+    except continuity.JournalRestored as restored:
+        known = int(str(restored.details["known"]))
+        yield f"{row.size} TAIL_TRUNCATED" if known > row.size else f"{known - 1} CHECKPOINT_MISMATCH"
+    except continuity.CheckpointUnreadable:
+        pass  # it says nothing of the journal; who starts the service is told
+
+
+def overdue(found: Verification, now: datetime) -> bool:
+    """Tell whether a verification is so old that it says nothing of the journal of today."""
+    return now - found.at > OVERDUE
 
 
 def _code_of(found: str) -> str:
@@ -181,8 +199,13 @@ def _belongs(line: journal.Line) -> bool:
     """
     if line.proof is None:
         return True
-    what = orjson.loads(line.proof[1])["object"]
-    return what.get("deposit") == _spelled(line.deposit) and what.get("office") == _spelled(line.office)
+    body = orjson.loads(line.proof[1])
+    what = body.get("object") if isinstance(body, dict) else None
+    return (
+        isinstance(what, dict)
+        and what.get("deposit") == _spelled(line.deposit)
+        and what.get("office") == _spelled(line.office)
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,9 @@
 """`mespieces-verify`: what an auditor runs, with anchors of their own, on an export or a receipt."""
 
 import argparse
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +18,22 @@ INTACT, TAMPERED, UNCHECKED, LAGGING = 0, 1, 2, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Verify what the arguments name, tell it in French, and return the format's exit status."""
+    """Verify what the arguments name, tell it in French, and return the format's exit status.
+
+    What hinders the program itself is no tampering: an output that lacks a letter shows its number, a closed one ends with 2.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = _verify(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNCHECKED
+    return status
+
+
+def _verify(argv: Sequence[str] | None) -> int:
     options = _parser().parse_args(argv)
     try:
         trust = audit.Trust(
@@ -68,9 +85,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="reçu, attestation PDF qui en porte, ou dossier de ceux-ci (plusieurs fois), avec ou sans export",
     )
-    parser.add_argument("--max-anchor-lag", type=float, metavar="SECONDS", help="retard permis de l’horodatage")
+    parser.add_argument("--max-anchor-lag", type=_seconds, metavar="SECONDS", help="retard permis de l’horodatage")
     parser.add_argument("--json", action="store_true", help="écrit le résultat en JSON")
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
 
 
 def _kept(path: Path, vkeys: Sequence[str]) -> note.Checkpoint:

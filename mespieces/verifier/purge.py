@@ -119,11 +119,13 @@ class _Watched:
 
 
 def _range(header: Header, item: Any) -> Purge | None:
-    if not isinstance(item, dict) or item.get("group") not in MONTHS:
+    if not isinstance(item, dict):
         return None
-    first, last, filed = (item.get(key) for key in ("from", "to", "filed"))
+    group, first, last, filed = (item.get(key) for key in ("group", "from", "to", "filed"))
+    if not isinstance(group, str) or group not in MONTHS:
+        return None
     if not isinstance(first, int) or not isinstance(last, int) or not isinstance(filed, int | None):
         return None
     if isinstance(filed, bool) or not 0 <= first <= last:
         return None
-    return Purge(header.sequence, header.time, first, last, item["group"], filed)
+    return Purge(header.sequence, header.time, first, last, group, filed)

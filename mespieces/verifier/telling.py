@@ -68,8 +68,10 @@ def _of_receipt(one: Given) -> list[str]:
     header, facts = one.verdict.header, one.verdict.facts
     if not header or not facts:
         return [f"Reçu {one.name} : il ne prouve rien"]
+    shown = ["  seul ce reçu est vérifié : ce qu’affiche le PDF qui le porte ne l’est pas, et ne prouve rien"]
     return [
         f"Reçu {one.name} : enregistrement {header.sequence} du journal {header.log}",
+        *(shown if ".pdf" in one.name.lower() else ()),
         f"  {header.operation}, le {header.time}",
         f"  {_TOKENS[one.token]}{one.dated}",
         json.dumps(facts, ensure_ascii=False, indent=1),

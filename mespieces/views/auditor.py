@@ -74,6 +74,7 @@ def show() -> str:
         emblem_width=emblem.WIDTH,
         time=clockwork.last_record(),
         verified=verified,
+        overdue=verified and verifications.overdue(verified, current.gateways().clock.now()),
         found=verifications.by_code(verified, FINDINGS) if verified else (),
         suspended=journal.suspended(),
         recent=recent,

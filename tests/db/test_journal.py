@@ -270,6 +270,39 @@ def test_of_a_ruined_journal_the_first_findings_of_each_kind_are_kept_and_the_re
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("body", [b"{}", b'{"object":"x"}', b"[]"])
+def test_a_record_whose_body_no_program_writes_is_named_and_stops_no_verification(gateways, body):
+    head, salt = journal.head(), bytes(32)
+    committed = {"proof": record.commit("proof", salt, body), "trace": record.commit("trace", salt, b"{}")}
+    header = record.build(
+        record.Header(
+            **committed,
+            log=head.log,
+            operation="incident.recorded",
+            previous=head.head,
+            sequence=head.size,
+            time=head.time,
+        )
+    )
+    hashed = record.record_hash(header).hex()
+    place = {"log": head.log, "sequence": head.size}
+    with models.write():
+        told = {
+            "previous": head.head,
+            "hash": hashed,
+            "operation": "incident.recorded",
+            "time": head.time,
+            "header": header,
+        }
+        JournalRecord.insert(**place, **told).execute()
+        for group, written in (("proof", body), ("trace", b"{}")):
+            JournalPayload.insert(**place, group=group, salt=salt, body=written).execute()
+        JournalLog.update(size=head.size + 1, head=hashed).where(JournalLog.log == head.log).execute()
+
+    found = verifications.verify(gateways).findings
+    assert any(one.startswith(f"{head.size} P") for one in found), found
+
+
 def test_a_purge_that_its_record_did_not_commit_to_explains_nothing(gateways):
     append(gateways)
     with models.write():

@@ -143,6 +143,21 @@ def test_the_exit_status_says_what_the_anchors_prove(run, brought, journal, tmp_
         assert json.loads(run(place, "--json", *arguments)[1])["status"] == expected
 
 
+@pytest.mark.parametrize("lag", ["nan", "inf", "-1", "x"])
+def test_a_lag_that_is_no_duration_is_refused(run, brought, lag):
+    with pytest.raises(SystemExit) as refused:
+        run("--max-anchor-lag", lag)
+    assert refused.value.code == 2
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_an_output_that_lacks_letters_is_no_tampering(journal, saved, dated, encoding):
+    command = [sys.executable, "-m", "mespieces.verifier", "--receipt", str(saved(dated)), "--vkey", journal.vkey]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_tokens_alone_date_and_do_not_name(run, journal, tsa, tmp_path):
     place = maker.save(journal.files(), tmp_path / "export")
 

@@ -3,6 +3,7 @@
 import io
 import re
 import tracemalloc
+from datetime import timedelta
 
 import make
 import pytest
@@ -11,7 +12,7 @@ from web.conftest import words
 from mespieces import models
 from mespieces.domain import attestations, authenticity, checkpoints, journal, verifications
 from mespieces.gateways import preview
-from mespieces.models import Document, JournalCheckpoint, JournalRecord
+from mespieces.models import Document, JournalAttestation, JournalCheckpoint, JournalRecord
 from mespieces.verifier import attached, note
 from mespieces.views import auditor
 
@@ -76,6 +77,11 @@ def test_the_last_verification_is_shown_with_what_it_found(site):
     assert "Pas encore vérifié" in anyone.get("/audit").text
     verifications.verify(site.gateways)
     assert "Chaîne intacte" in anyone.get("/audit").text
+    site.gateways.clock.advance(timedelta(days=2, minutes=1))  # something keeps the worker from reading it again
+    late = anyone.get("/audit").text
+    assert ("Plus vérifié" in late, "Chaîne intacte" in late) == (True, False)
+    verifications.verify(site.gateways)
+    assert "Chaîne intacte" in anyone.get("/audit").text
 
     make.draft(site.gateways)
     checkpoints.publish(site.gateways)
@@ -123,6 +129,20 @@ def test_anybody_has_an_attestation_verified_and_reads_what_it_proves(site):
     [first, _] = attached.receipts(made).values()
     assert "Ce reçu est authentique" in words(_give(anyone, first, name="recu.json"))
     assert make.everything() == before
+
+
+def test_a_forged_attestation_slipped_into_the_table_beside_the_journal_is_not_valid(site):
+    deposit = make.filed(site.gateways)
+    made = attestations.of_deposit(site.gateways, deposit, by=journal.OPERATOR)
+    forged = made + b"\n% another total"
+    row = JournalAttestation.get()
+    with models.write():
+        JournalAttestation.insert(
+            fingerprint=attestations.fingerprint(forged), log=row.log, sequence=row.sequence
+        ).execute()
+
+    assert authenticity.examine(site.gateways, made).state == "valid"
+    assert authenticity.examine(site.gateways, forged).state != "valid"
 
 
 def test_what_is_no_attestation_of_this_service_is_told_in_words(site):
