@@ -166,10 +166,9 @@ def _issued(fingerprint: str) -> journal.Entry | None:
         return None
     if line.proof is not None:  # once the journal forgot what it said, the table alone remembers
         told = journal.read_entry(line.sequence, line.time, line.operation, line.proof[1]).body
-        if (
-            fingerprint not in told["detail"].values()
-            or record.commit("proof", *line.proof) not in bytes(line.header).decode()
-        ):
+        detail = told.get("detail") if isinstance(told, dict) else None
+        committed = record.commit("proof", *line.proof) in bytes(line.header).decode("latin-1")
+        if not committed or not isinstance(detail, dict) or detail.get("fingerprint") != fingerprint:
             return None
     return journal.read_entry(line.sequence, line.time, line.operation, None)
 
