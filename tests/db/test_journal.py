@@ -315,6 +315,19 @@ def test_a_purge_that_its_record_did_not_commit_to_explains_nothing(gateways):
     assert verifications.verify(gateways).findings == ("1 PAYLOAD_MISSING", "2 PAYLOAD_ALTERED")
 
 
+@pytest.mark.parametrize("group", [["trace"], {}, None, 1])
+def test_a_purge_of_no_group_explains_nothing_and_stops_no_verification(gateways, group):
+    with models.write():
+        told = {"ranges": [{"from": 1, "to": 1, "group": group}]}
+        journal.append(gateways, "incident.recorded")
+        at = journal.append(gateways, "journal.purged", detail=told)
+        JournalPayload.update(salt=None, body=None).where(
+            JournalPayload.sequence == at - 1, JournalPayload.group == "trace"
+        ).execute()
+
+    assert f"{at - 1} PAYLOAD_MISSING" in verifications.verify(gateways).findings
+
+
 def test_more_purges_than_a_journal_has_payloads_are_not_remembered(gateways):
     """The announcements are held in memory while records go by."""
     append(gateways)

@@ -299,6 +299,23 @@ def test_every_receipt_of_every_attestation_is_verified_and_tells_its_facts(run,
     assert "recu-2.json : il ne prouve rien" in told
 
 
+def test_what_a_pdf_shows_is_not_said_to_be_verified(run, journal, dated, saved, attestation):
+    words = "ce qu’affiche le PDF qui le porte ne l’est pas"
+    assert words in run("--receipt", attestation(dated), "--vkey", journal.vkey)[1]
+    assert words not in run("--receipt", saved(dated), "--vkey", journal.vkey)[1]
+
+
+def test_an_output_closed_early_is_no_tampering(journal, saved, dated):
+    command = [sys.executable, "-m", "mespieces.verifier", "--receipt", str(saved(dated)), "--vkey", journal.vkey]
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (2, b"")
+
+
 def test_a_pdf_without_receipts_proves_nothing(run, journal, attestation, tmp_path):
     assert run("--receipt", attestation(), "--vkey", journal.vkey)[0] == UNCHECKED
     (tmp_path / "cut.pdf").write_bytes(b"%PDF-1.7\n")
