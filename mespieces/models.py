@@ -64,7 +64,29 @@ def write() -> AbstractContextManager[Any]:
     bound = database.obj  # spares the proxy's detour, which counts in a transaction of one record
     if bound.in_transaction():
         raise NestedWriteError
-    return bound.transaction("IMMEDIATE") if is_sqlite() else bound.transaction()
+    return _SqliteWrite(bound) if is_sqlite() else bound.transaction()
+
+
+class _SqliteWrite:
+    """A transaction of SQLite, as peewee's is, without the fifteen microseconds that peewee's takes of a short commit."""
+
+    __slots__ = ("_bound",)
+
+    def __init__(self, bound: pw.SqliteDatabase) -> None:
+        self._bound = bound
+
+    def __enter__(self) -> None:
+        execute("BEGIN IMMEDIATE")
+        self._bound.push_transaction(self)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._bound.pop_transaction()
+        try:
+            if kind is None:
+                execute("COMMIT")
+        finally:
+            if self._bound.connection().in_transaction:
+                execute("ROLLBACK")
 
 
 def execute(statement: str, *values: object) -> Any:

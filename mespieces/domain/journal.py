@@ -128,12 +128,12 @@ def append(
     head = _lock_head()
     instant = gateways.clock.now()
     now = record.format_time(instant)
-    last = record.parse_time(head.time) if head.time else None
     if now < head.time:
         anomaly = _proof(SYSTEM, {}, {"before": head.time, "now": now})
         head = _write(head, "clock.anomaly", now, {"proof": anomaly, "trace": {}}, None, None)
     owner = deposit or (document and document.deposit) or (recipient and recipient.deposit)
-    clockwork.notice(instant, last)
+    if head.time[:10] != now[:10]:  # a jump of more than a day ends on another day
+        clockwork.notice(instant, record.parse_time(head.time) if head.time else None)
     whose = _office_of(owner, member, office)
     what = _object(owner, document, recipient, consultation, member, whose)
     bodies: _Bodies = {"proof": _proof(author, what, detail or {}), "trace": author.trace.body()}

@@ -95,23 +95,19 @@ _HEADER = re.compile(
 
 def build(header: Header) -> bytes:
     """Return the bytes to store for `header`. Raises `HeaderNotCanonical`, also for an operation unknown to the format."""
-    if header.operation not in OPERATIONS:
-        raise HeaderNotCanonical(f"unknown operation: {header.operation}")
-    text = (
-        f'{{"commitments":{{"proof":"{header.proof}","trace":"{header.trace}"}},"log":"{header.log}",'
-        f'"operation":"{header.operation}","previous":"{header.previous}","sequence":{header.sequence},'
-        f'"time":"{header.time}","version":1}}'
-    )
-    match = _HEADER.fullmatch(text)
-    if (
-        match is None
-        or match.groups() != (*header[:5], str(header.sequence), header.time)
-        or not _is_day(header.time[:10])
-    ):
+    proof, trace, log, operation, previous, sequence, time = header
+    if operation not in OPERATIONS:
+        raise HeaderNotCanonical(f"unknown operation: {operation}")
+    # Less than the whole header, where most is the same each time.
+    known = _is_written_so(log, operation) and _is_day(time[:10])
+    if not known or not _ARE_HASHES_AND_TIME(f"{proof} {trace} {previous} {time}"):
         raise HeaderNotCanonical("a value of the header is not of its form")
-    if header.sequence >= canonical.INTEGER_LIMIT:
+    if type(sequence) is not int or not 0 <= sequence < canonical.INTEGER_LIMIT:
         raise HeaderNotCanonical("a value of the header is out of its range")
-    return text.encode()
+    return (
+        f'{{"commitments":{{"proof":"{proof}","trace":"{trace}"}},"log":"{log}","operation":"{operation}",'
+        f'"previous":"{previous}","sequence":{sequence},"time":"{time}","version":1}}'
+    ).encode()
 
 
 def parse(data: bytes) -> Header:
@@ -158,7 +154,9 @@ def commit(group: Group, salt: bytes, body: bytes) -> str:
 
 def format_time(instant: datetime) -> str:
     """Write an aware instant as headers do: UTC, microseconds, `Z`."""
-    return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    at = instant.astimezone(UTC)
+    # Written out: just after a wait for the disk, `isoformat` takes twice as long.
+    return f"{at.year:04}-{at.month:02}-{at.day:02}T{at.hour:02}:{at.minute:02}:{at.second:02}.{at.microsecond:06}Z"
 
 
 def parse_time(time: str) -> datetime:
@@ -245,6 +243,7 @@ def _is_written_so(log: str, operation: str) -> bool:
 
 
 _IS_TIME = re.compile(_TIME).fullmatch
+_ARE_HASHES_AND_TIME = re.compile(rf"(?:[0-9a-f]{{64}} ){{3}}{_TIME}").fullmatch
 _TIME_AT = slice(-41, -14)
 _PREFIXES = {group: f"mespieces/journal/v1/{group}\n".encode() for group in GROUPS}
 _KINDS = frozenset({"member", "recipient", "operator", "system"})
