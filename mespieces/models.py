@@ -96,9 +96,11 @@ def execute(statement: str, *values: object) -> Any:
     """
     if pw.logger.isEnabledFor(logging.DEBUG):
         pw.logger.debug((statement, values))
-    connection = database.obj.connection()
+    bound = database.obj
     try:
-        return connection.execute(statement if is_sqlite() else statement.replace("?", "%s"), values)
+        if isinstance(bound, pw.SqliteDatabase):
+            return bound.connection().execute(statement, values)
+        return bound.connection().execute(statement.replace("?", "%s"), values)
     except Exception:
         with pw.__exception_wrapper__:  # errors are peewee's all the same
             raise

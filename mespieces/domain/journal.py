@@ -33,8 +33,6 @@ from mespieces.models import (
 )
 from mespieces.verifier import note, record
 
-_Bodies = dict[record.Group, dict[str, Any]]
-
 VKEY = "journal.vkey"
 """The fact that says which key signs the open journal, in the signed-note form."""
 
@@ -130,14 +128,14 @@ def append(
     now = record.format_time(instant)
     if now < head.time:
         anomaly = _proof(SYSTEM, {}, {"before": head.time, "now": now})
-        head = _write(head, "clock.anomaly", now, {"proof": anomaly, "trace": {}}, None, None)
+        head = _write(head, "clock.anomaly", now, anomaly, {}, None, None)
     owner = deposit or (document and document.deposit) or (recipient and recipient.deposit)
     if head.time[:10] != now[:10]:  # a jump of more than a day ends on another day
         clockwork.notice(instant, record.parse_time(head.time) if head.time else None)
     whose = _office_of(owner, member, office)
     what = _object(owner, document, recipient, consultation, member, whose)
-    bodies: _Bodies = {"proof": _proof(author, what, detail or {}), "trace": author.trace.body()}
-    head = _write(head, operation, now, bodies, owner.id if owner else None, whose)
+    proof = _proof(author, what, detail or {})
+    head = _write(head, operation, now, proof, author.trace.body(), owner.id if owner else None, whose)
     models.execute(_MOVE_HEAD, head.size, head.hash, head.time, head.log)
     return head.size - 1
 
@@ -317,23 +315,21 @@ def _write(  # the record exactly as the format's page says
     head: _Head,
     operation: str,
     time: str,
-    groups: _Bodies,
+    proof: Mapping[str, Any],
+    trace: Mapping[str, Any],
     deposit: UUID | None,
     office: UUID | None,
 ) -> _Head:
-    bodies = {group: record.encode_body(group, body) if body else b"{}" for group, body in groups.items()}
-    drawn = secrets.token_bytes(64)
-    salts = {"proof": drawn[:32], "trace": drawn[32:]}
-    committed = {group: record.commit(group, salts[group], body) for group, body in bodies.items()}
-    header = record.build(
-        record.Header(**committed, log=head.log, operation=operation, previous=head.hash, sequence=head.size, time=time)
-    )
+    log, size, previous, _ = head
+    proof_salt, proof_body = secrets.token_bytes(32), record.encode_body("proof", proof)
+    trace_salt, trace_body = secrets.token_bytes(32), record.encode_body("trace", trace) if trace else b"{}"
+    committed = record.commit("proof", proof_salt, proof_body), record.commit("trace", trace_salt, trace_body)
+    header = record.build(record.Header(*committed, log, operation, previous, size, time))
     hashed = record.record_hash(header).hex()
-    models.execute(_ADD_RECORD, head.log, head.size, head.hash, hashed, operation, time, header)
-    about = _write_id(deposit), _write_id(office)
-    proof = head.log, head.size, "proof", salts["proof"], bodies["proof"], *about
-    models.execute(_ADD_PAYLOADS, *proof, head.log, head.size, "trace", salts["trace"], bodies["trace"])
-    return _Head(head.log, head.size + 1, hashed, time)
+    models.execute(_ADD_RECORD, log, size, previous, hashed, operation, time, header)
+    beside = log, size, "proof", proof_salt, proof_body, _write_id(deposit), _write_id(office)
+    models.execute(_ADD_PAYLOADS, *beside, log, size, "trace", trace_salt, trace_body)
+    return _Head(log, size + 1, hashed, time)
 
 
 def _proof(author: Author, what: dict[str, Any], detail: Mapping[str, Any]) -> dict[str, Any]:
@@ -379,7 +375,7 @@ def _plain(value: Any) -> Any:
     """Make `value` something the canonical form takes: strings cleaned, identifiers and dates as text."""
     if isinstance(value, str):
         return text.storable(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
