@@ -240,10 +240,11 @@ class Line(NamedTuple):
 def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 2_000) -> Iterator[Line]:
     """Yield the records `start` ≤ sequence < `stop` of `log` in order, in constant memory."""
     while rows := models.execute(_READ, log, start, stop, batch).fetchall():
-        for *told, salt, body, trace_salt, trace, deposit, office in rows:
+        for sequence, previous, hashed, operation, time, header, salt, body, trace_salt, trace, deposit, office in rows:
             proof = None if salt is None or body is None else (salt, body)
             beside = None if trace_salt is None or trace is None else (trace_salt, trace)
-            yield Line._make((*told, proof, beside, _read_id(deposit), _read_id(office)))
+            about = _read_id(deposit), _read_id(office)
+            yield Line(sequence, previous, hashed, operation, time, header, proof, beside, *about)
         start = rows[-1][0] + 1
 
 

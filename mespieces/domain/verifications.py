@@ -4,14 +4,13 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
-
-import orjson
 
 from mespieces import models
 from mespieces.domain import activity, checkpoints, citations, clockwork, continuity, journal
@@ -133,7 +132,9 @@ def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) ->
         if found := chain.feed(line.header, line.proof, line.trace):
             yield from (f"{f.sequence} {f.code}" for f in found)
         # A header or a payload that cannot be read has been named.
-        if (chain.last is not before and not _projects(line, chain)) or (not found and not _belongs(line)):
+        if (chain.last is not before and not _projects(line, chain)) or (
+            chain.proof is not None and not _belongs(line, chain.proof)
+        ):
             yield f"{line.sequence} PROJECTION_ALTERED"
         wrong: Sequence[str] = ()
         if size == chain.size:
@@ -192,15 +193,12 @@ def _projects(line: journal.Line, chain: Chain) -> bool:
     )  # fmt: skip
 
 
-def _belongs(line: journal.Line) -> bool:
+def _belongs(line: journal.Line, proof: Mapping[str, Any]) -> bool:
     """Tell whether the deposit and the office a record is found by are those that its verified payload names.
 
     They decide to whom it is shown, and what attestations say. Once the payload was purged nothing tells any more.
     """
-    if line.proof is None:
-        return True
-    body = orjson.loads(line.proof[1])
-    what = body.get("object") if isinstance(body, dict) else None
+    what = proof.get("object")
     return (
         isinstance(what, dict)
         and what.get("deposit") == _spelled(line.deposit)

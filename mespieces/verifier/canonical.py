@@ -53,12 +53,13 @@ def parse_object(data: bytes) -> dict[str, Value]:
     return value
 
 
-def is_object(data: bytes) -> bool:
-    """Tell whether `data` is a canonical JSON object."""
+def read_object(data: bytes) -> dict[str, Value] | None:
+    """Return the members of a canonical JSON object, None when `data` is none."""
     try:
-        return isinstance(parse(data), dict)
+        value = parse(data)
     except NotCanonical:
-        return False
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def quote(text: str) -> str:

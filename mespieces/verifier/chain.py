@@ -34,6 +34,8 @@ class Chain:
         self.head = bytes(32)
         self.time = ""
         self.last: Header | None = None
+        self.proof: dict[str, canonical.Value] | None = None
+        """What the last record's `proof` says, None when it is absent or not what the record is committed to."""
         self.purged = 0
         self.withheld = 0
         self.frontier = merkle.Frontier()
@@ -53,6 +55,7 @@ class Chain:
         if isinstance(proof, tuple) and isinstance(trace, tuple) and self._as_expected(header, proof, trace):
             return []
         found: list[Finding] = []
+        self.proof = None
         try:
             parsed = record.parse(header)
         except record.HeaderNotCanonical:
@@ -81,8 +84,10 @@ class Chain:
         read = record.read_expected(header, self.log or "", self.head.hex(), self.next, proof, trace)
         if read is None or read.time < self.time or read.operation == "journal.purged" or not self._ledger.idle:
             return False
-        if not canonical.is_object(proof[1]) or not _is_trace(trace[1]) or not len(proof[0]) == len(trace[0]) == _SALT:
+        body = canonical.read_object(proof[1])
+        if body is None or not _is_trace(trace[1]) or not len(proof[0]) == len(trace[0]) == _SALT:
             return False
+        self.proof = body
         self._advance(header, read.sequence)
         self.time, self.last = read.time, read
         return True
@@ -112,7 +117,9 @@ class Chain:
         salt, body = payload
         if record.commit(group, salt, body) != commitment or len(salt) != _SALT:
             return (Finding(Code.PAYLOAD_ALTERED, header.sequence, header.log, group),)
-        if not (_is_trace(body) if group == "trace" else canonical.is_object(body)):
+        if group == "proof":
+            self.proof = canonical.read_object(body)
+        if not (_is_trace(body) if group == "trace" else self.proof is not None):
             return (Finding(Code.PAYLOAD_NOT_CANONICAL, header.sequence, header.log, group),)
         return self._reach(header, body) if header.operation == "journal.purged" and group == "proof" else ()
 
@@ -125,9 +132,13 @@ class Chain:
 
 def _is_trace(body: bytes) -> bool:
     # One session's records share their trace: this alone spares a tenth of the time.
-    return _is_known_object(body) if len(body) < _SHORT else canonical.is_object(body)
+    return _is_short_object(body) if len(body) < _SHORT else canonical.read_object(body) is not None
 
 
-_is_known_object = lru_cache(maxsize=1024)(canonical.is_object)
+@lru_cache(maxsize=1024)
+def _is_short_object(body: bytes) -> bool:
+    return canonical.read_object(body) is not None
+
+
 _SALT = 32
 _SHORT = 1024
