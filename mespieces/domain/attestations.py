@@ -169,10 +169,12 @@ def _certainty(cited: Sequence[tuple[str, int]], carried: Sequence[receipts.Rece
     """
     dates = [one.dated for one in carried if one.dated is not None]
     complete = bool(carried) and len(dates) == len(carried)
+    ended = [log != journal.head().log for log, _ in cited]  # nobody dates a closed journal any more
     return {
         "receipts": len(carried),
         "missing": len(cited) + lost - len(carried),
-        "closed": any(log != journal.head().log for log, _ in cited),
+        "closed": any(ended),
+        "undatable": bool(ended) and all(ended),
         "provisional": not complete and bool(carried),
         "dated": attested.moment(max(dates)) if complete else None,
         "authorities": sorted({one.authority for one in carried}) if complete else [],

@@ -204,6 +204,7 @@ def _read_me(
     provisional = (
         f"    {french.counted(undated, 'est provisoire', 'sont provisoires')} : aucun tiers n’a encore daté ces enregistrements. "
         f"Téléchargez plus tard\n    un nouveau dossier, ou faites compléter un reçu sur {site}/audit/verifier\n"
+        + ("    Ce qu’un journal clos contient sans date ne sera plus daté.\n" if len(vkeys) > 1 else "")
         if undated
         else ""
     )

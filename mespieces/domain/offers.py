@@ -60,7 +60,9 @@ def write(gateways: Gateways, message: Message) -> tuple[str, str, str] | None:
         f"{'Ce dépôt est terminé' if count == 1 else 'Ces dépôts sont terminés'}, pièces supprimées. Le journal doit à son tour "
         "oublier ce qu’il en dit, comme le veut la loi.\n\n"
         "Avant cette date, téléchargez le dossier de preuve de ce qui peut encore vous servir : attestations et reçus, "
-        "qui se vérifient sans ce service, pour toujours. Après, il n’en restera rien à télécharger.\n\n"
+        "qui se vérifient sans ce service, pour toujours. Après, le journal ne gardera que le numéro, la date, le genre et "
+        "l’empreinte de chaque enregistrement : aucun reçu ne pourra plus en être établi, et une attestation demandée alors "
+        "rapportera sans prouver. Ce que vous aurez gardé vaudra toujours.\n\n"
         + "".join(_line(gateways, one, site) for one in told)
         + others
         + "Vous ne recevrez pas d’autre rappel pour "

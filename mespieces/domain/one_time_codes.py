@@ -61,6 +61,11 @@ class TooSoon(TooMany):
     """A code was asked for a moment ago."""
 
     message = "Un code vient d’être demandé : patientez quelques instants avant d’en demander un autre."
+    heading = "Un code est déjà en route"
+    advice = (
+        "Rien n’est refusé. Regardez vos courriels, et parmi les indésirables : le code se saisit sur la page qui l’attend, "
+        "si elle est restée ouverte. Sinon, recommencez une fois ce délai passé."
+    )
 
 
 class NobodyWaiting(Refused):

@@ -168,6 +168,7 @@ def verify() -> str | Response | tuple[str | Response, int]:
         errors={},
         losses=continuity.losses() if examined.state == "absent" else (),
         again=_again(examined),
+        closed=[one.log for one in journal.closed()],
         dated=anchors.situation(current.gateways()),
     )
 

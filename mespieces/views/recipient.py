@@ -8,7 +8,7 @@ from functools import partial
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import attestations, codes, consultations, documents, opened, receipts, sessions
+from mespieces.domain import attestations, codes, consultations, documents, journal, opened, receipts, sessions
 from mespieces.domain.consultations import Reading
 from mespieces.errors import Refused
 from mespieces.models import Deposit, Document
@@ -163,7 +163,12 @@ def list_receipts() -> str:
     deposit, recipient = _deposit(), current.session().access.recipient
     listed = paging.cut(opened.of(recipient)[::-1], receipts.PAGE)
     return render_template(
-        "recipient/receipts.html", shown=listed, records=receipts.of_openings(listed.rows), **_context(deposit)
+        "recipient/receipts.html",
+        shown=listed,
+        records=receipts.of_openings(listed.rows),
+        closed=[one.log for one in journal.closed()],
+        configured=bool(current.gateways().authorities),
+        **_context(deposit),
     )
 
 

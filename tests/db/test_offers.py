@@ -52,6 +52,7 @@ def test_the_office_is_told_once_a_month_before_with_the_date_and_the_address(ga
     assert f"https://pieces.example.fr/etude/depots/{deposit.id}#preuves" in text
     assert "NTE-4821 (Au bon moulin), jusqu’au 25\xa0août\xa02028" in text
     assert "dossier de preuve" in text
+    assert "le journal ne gardera que le numéro, la date, le genre et l’empreinte" in " ".join(text.split())
 
     for _ in range(3):
         gateways.clock.advance(timedelta(hours=23))

@@ -41,7 +41,7 @@ def case(**facts):
         "court": "Tribunal judiciaire de Nantes", "order_number": "2026-1187", "order_date": "4 novembre 2026",
         "office_reference": "NTE-4821", "filed": MOMENT, "withdrawn": None, "issued": MOMENT,
         "issued_at": MOMENT["paris"], "issued_for": "Camille Marchand",
-        "dated": None, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "erased": False, "closed": False, "audit": "https://pieces.example.fr/audit",
+        "dated": None, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "erased": False, "closed": False, "undatable": False, "audit": "https://pieces.example.fr/audit",
         "journal": {"log": LOG, "size": "12 345 enregistrements", "root": digest(0xABCD)},
     } | facts  # fmt: skip
 
@@ -200,6 +200,9 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
         (deposit(missing=1), "Un enregistrement cité n’a plus de reçu"),
         (deposit(missing=2), "2 enregistrements cités n’ont plus de reçu, sur 7"),
         (deposit(), "Attestation provisoire de l’étude"),
+        (deposit(), "Demandez-le de nouveau plus tard"),
+        (deposit(closed=True), "Ceux d’un journal clos qui n’ont pas été datés ne le seront plus."),
+        (deposit(closed=True, undatable=True), "quand le journal de ces enregistrements a été clos ne le sera plus"),
         (consultation(), "Attestation provisoire, établie pour"),
         (deposit(receipts=0, missing=5, provisional=False), "Attestation sans preuve jointe de l’étude"),
         (consultation(0, 4, receipts=0, provisional=False, erased=True), "Attestation sans preuve jointe, établie"),

@@ -256,3 +256,25 @@ def test_a_body_in_pieces_that_make_no_sense_is_the_senders_fault(port, body):
 
     assert answer.status == 400
     assert "que ce site ne comprend pas" in page
+
+
+def test_who_comes_back_before_their_code_arrived_reads_that_it_is_under_way_not_that_they_tried_too_much(
+    site, deposit
+):
+    who = make.first(deposit)
+    make.identified(site.gateways, who)  # their codes come by mail from now on
+    site.gateways.clock.advance(timedelta(minutes=2))
+    access, secret = make.issued(site.gateways, who, "Perdu")
+
+    def come():
+        visitor = site.visitor()
+        visitor.get("/")
+        typed = {"csrf_token": visitor.token, "reference": access.reference, "secret": secret}
+        return visitor.ask("POST", "/consulter", None, data=typed)
+
+    assert [come().status_code for _ in range(2)] == [303, 303]  # a code, and one that leaves half a minute later
+    page = come()
+    assert page.status_code == 429
+    assert "<h1>Un code est déjà en route</h1>" in page.text
+    assert "Trop d’essais" not in page.text
+    assert "Regardez vos courriels" in page.text

@@ -115,6 +115,7 @@ def test_the_office_is_warned_on_the_page_and_in_the_list_until_it_has_the_dossi
     told = words(clerk.get(at(deposit)))
     assert "Le journal oubliera ce dépôt après le 25 août 2028" in told.replace("\xa0", " ")
     assert "Téléchargez son dossier de preuve" in told
+    assert "aucun reçu ne pourra plus en être établi" in told
     listed = clerk.get("/etude/depots?etat=forgotten")
     assert "Un dépôt sera bientôt effacé du journal" in words(listed)
     assert "dossier à garder" in listed.text
@@ -124,5 +125,9 @@ def test_the_office_is_warned_on_the_page_and_in_the_list_until_it_has_the_dossi
     assert "assurez-vous de l’avoir gardé" in words(clerk.get(at(deposit)))
     assert "Un dépôt sera" not in words(clerk.get("/etude/depots"))
     Deposit.update(purged_at=site.gateways.clock.now()).execute()
-    assert "Le journal a oublié" in words(clerk.get(at(deposit)))
+    told = words(clerk.get(at(deposit)))
+    assert "Le journal a oublié" in told
+    assert "sans reçu qui le prouve" in told
+    assert "qui porte les reçus" not in told
+    assert "leurs reçus ne peuvent plus être établis" in words(clerk.get(at(deposit, "/recus")))
     assert str(deposit.id) not in clerk.get("/etude/depots?etat=forgotten").text

@@ -14,7 +14,7 @@ import pytest
 from web.conftest import words
 
 from mespieces import models
-from mespieces.domain import anchors, attestations, checkpoints, journal, receipts
+from mespieces.domain import anchors, attestations, checkpoints, continuity, journal, receipts
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
 from mespieces.models import JournalCheckpoint, JournalLog, JournalPayload, Recipient
@@ -309,3 +309,37 @@ def test_a_long_story_is_listed_page_by_page_and_lightly(site):
     assert [page.text.count("Télécharger<") for page in pages][:2] == [receipts.PAGE] * 2
     assert "Aucun enregistrement" in clerk.get(f"{at}?page=99999999999").text
     checkpoints.publish(site.gateways)
+
+
+def test_what_a_closed_journal_left_undated_is_never_promised_a_date(dated):
+    deposit = two(dated)
+    clerk, debtor = dated.member(make.member(dated.gateways, deposit.office)), dated.reading(deposit)
+    debtor.get("/pieces/1/fichier")
+    made = attestations.of_deposit(dated.gateways, deposit, by=journal.OPERATOR)
+
+    def pages():
+        return words(clerk.get(f"/etude/depots/{deposit.id}/recus")), words(debtor.get("/pieces/recus"))
+
+    for told in pages():
+        assert "provisoire" in told
+        assert "dans les deux minutes" in told
+        assert "jamais datée" not in told
+
+    continuity.reopen(dated.gateways)
+    for told in pages():
+        assert "jamais datée" in told
+        assert "plus aucun ne" in told
+    assert "provisoire" not in pages()[1]
+    told = words(give(dated.visitor(), "verifier", made))
+    assert "plus aucun ne les datera" in told
+    assert "deux minutes" not in told
+
+
+def test_without_an_authority_nobody_is_told_to_come_back_for_a_date(site):
+    deposit = two(site)
+    debtor = site.reading(deposit)
+    debtor.get("/pieces/1/fichier")
+
+    told = words(debtor.get("/pieces/recus"))
+    assert "Aucun tiers ne le fait aujourd’hui pour ce service" in told
+    assert "deux minutes" not in told

@@ -5,7 +5,7 @@ from uuid import UUID
 from flask import Response, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from mespieces.domain import accesses, attestations, codes, dossiers, receipts, recipients, statements
+from mespieces.domain import accesses, attestations, codes, dossiers, journal, receipts, recipients, statements
 from mespieces.errors import Invalid
 from mespieces.models import Deposit
 from mespieces.views import current, paging, streams
@@ -77,7 +77,8 @@ def list_receipts(deposit_id: UUID) -> str:
     page = min(max(1, request.args.get("page", 1, type=int)), paging.LAST)
     listed, total = receipts.about(deposit, page)
     return render_template(
-        "deposits/receipts.html", deposit=deposit, names=recipients.names(recipients.listed(deposit)), shown=paging.Paged(
+        "deposits/receipts.html", deposit=deposit, names=recipients.names(recipients.listed(deposit)),
+        closed=[one.log for one in journal.closed()], configured=bool(current.gateways().authorities), shown=paging.Paged(
             listed, "page", page, max(1, -(-total // receipts.PAGE)), total, (page - 1) * receipts.PAGE
         ),
     )  # fmt: skip
