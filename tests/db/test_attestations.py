@@ -117,7 +117,7 @@ def test_a_deposit_filed_from_the_command_line_names_who_operates_the_service(ga
     text = words(attestations.of_deposit(gateways, make.filed(gateways), by=journal.OPERATOR))
 
     assert "Par l’exploitant du service" in text
-    assert "À la demande de l’exploitant du service" in text
+    assert "à la demande de l’exploitant du service" in text
 
 
 def test_nothing_secret_is_printed(gateways, deposit, payet, clerk):
@@ -205,7 +205,7 @@ def test_a_recipient_learns_what_they_opened_in_all_their_sessions_and_what_they
     first, second = consulted[consulted.index("Facture 1") :].split("Facture 2")
     assert "24 novembre 2026 à 11 h 00" in first
     assert "25 novembre" not in first
-    assert "au moins une page affichée fichier envoyé en entier" in first
+    assert "au moins une page affichée · fichier envoyé en entier" in first
     assert "25 novembre 2026 à 11 h 00" in second
     assert "liasse : envoi interrompu" in second
     assert "Facture 3" in rest

@@ -53,7 +53,7 @@ def test_it_says_what_was_deleted_and_when_and_its_receipts_prove_it(gateways, d
 
     for said in (
         "Attestation de suppression", "Clés effacées le 25 mai 2028 à 0 h 00", "Pièces supprimées : 2 pièces",
-        "Supprimée le 25 mai 2028 à 0 h 00", "Au bon moulin", "une sauvegarde ancienne du service", "3 reçus sont joints",
+        "Supprimée le 25 mai 2028 à 0 h 00", "Au bon moulin", "une sauvegarde ancienne du service", "3 reçus y sont joints",
         "Fichiers de la pièce 1 supprimés", "Fichiers de la pièce 2 supprimés",
     ):  # fmt: skip
         assert said in text, said

@@ -87,7 +87,7 @@ def test_an_attestation_of_deposit_carries_the_receipts_of_the_filing_and_of_eac
     told = {verdict.facts["object"].get("fingerprint") for verdict in verdicts}
     assert told >= {document.fingerprint for document in deposit.documents}
     assert "provisoire" in words(made)
-    assert "3 reçus sont joints" in words(made)
+    assert "3 reçus y sont joints" in words(made)
     assert "https://pieces.example.fr/audit" in words(made).replace(" ", "")
 
 

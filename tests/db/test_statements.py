@@ -61,7 +61,7 @@ def test_each_recipient_is_told_with_what_they_consulted_and_its_receipts(gatewa
     for part in (
         "Relevé des consultations", "Jusqu’au 24 novembre 2026", "4 consultations", "3 destinataires",
         "3 2 pièces 24 nov. 2026, 11 h 00 24 nov. 2026, 11 h 02", "aucune", "Que rien d’autre n’a eu lieu",
-        "Ce que ce relevé constate", "feuillet et courriel", "4 reçus sont joints",
+        "Ce que ce relevé constate", "feuillet et courriel", "4 reçus y sont joints",
     ):  # fmt: skip
         assert part in said, part
     records = list(JournalRecord.select().where(JournalRecord.operation == "document.consulted"))

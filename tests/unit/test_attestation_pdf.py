@@ -94,7 +94,29 @@ def deletion(documents=3, name="Facture", **facts):
     ) | facts  # fmt: skip
 
 
-KINDS = {"filed_by": "deposit", "opened": "consultation", "ended": "deletion"}
+def statement(people=3, records=4, name="Alexandre Payet", **facts):
+    return case(
+        title="Relevé des consultations", reference="dossier NTE-4821", day="24 novembre 2026", until=MOMENT, total=records,
+        documents="4 pièces", listed=records, unlisted="",
+        recipients=[
+            {
+                "name": name, "reference": f"K7QF-{number:04}", "times": "2", "documents": "2 pièces",
+                "first": "24 nov. 2026, 11 h 02", "last": "25 nov. 2026, 9 h 12",
+            }
+            for number in range(people)
+        ],
+        records=[
+            {
+                "sequence": str(8300 + number), "number": number % 4 + 1, "opened": MOMENT, "way": "feuillet et courriel",
+                "hash": digest(number), "recipient": name,
+            }
+            for number in range(records)
+        ],
+    ) | facts  # fmt: skip
+
+
+DATED = {"provisional": False, "dated": MOMENT, "authorities": ["Horodatage"]}
+KINDS = {"until": "statement", "filed_by": "deposit", "opened": "consultation", "ended": "deletion"}
 
 
 def made(facts):
@@ -221,7 +243,7 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
         (consultation(), "Consulter n’est ni payer, ni reconnaître la dette, ni former opposition"),
         (consultation(), "l’acte fait foi"),
         (consultation(), "La date est celle de l’horloge du service"),
-        (consultation(), f"8303 3 24 novembre 2026 à 11 h 02 2026-11-24 10:02:00 UTC · feuillet {digest(3)}"),
+        (consultation(), f"8303 3 24 novembre 2026 à 11 h 02 · 2026-11-24 10:02:00 UTC feuillet {digest(3)}"),
         (consultation(withdrawn=MOMENT), "Retirées le 24 novembre 2026"),
         (consultation(unlisted="3 autres"), "et les plus récentes, 3 autres."),
     ],
@@ -327,22 +349,36 @@ def test_when_every_press_is_taken_the_next_is_refused_in_words(monkeypatch):
 @pytest.mark.parametrize(
     "facts",
     [
-        deposit(3, 1), deposit(4, 2), deletion(2), consultation(1, 2, provisional=False, dated=MOMENT, authorities=["H"]),
-        consultation(0, 3), deposit(3, 1, state="ended", receipts=0, missing=4, provisional=False, erased=True),
+        deposit(4, 3), deletion(4), consultation(1, 3), consultation(4, 0), statement(3, 4),
+        deposit(4, 3, **DATED), deletion(4, **DATED), consultation(1, 3, **DATED), consultation(4, 0, **DATED),
+        statement(3, 6, **DATED), consultation(0, 4),
+        deposit(4, 1, state="ended", receipts=0, missing=4, provisional=False, erased=True),
     ],
 )  # fmt: skip
 @needs_pdftotext
-def test_what_is_short_holds_on_one_page(facts):
+def test_what_is_usual_holds_on_one_page(facts):
     assert len(pages(facts)) == 1
 
 
 @needs_pdftotext
-@pytest.mark.parametrize("facts", [deposit(5, 3), deposit(8, 5), consultation(2, 1), deletion(3), deletion(6)])
-def test_a_last_page_holds_no_few_lines_alone(facts):
+@pytest.mark.parametrize("facts", [deposit(8, 4), deposit(9, 5), consultation(4, 4), deletion(6), statement(4, 12)])
+def test_a_last_page_holds_no_few_lines_alone_and_no_part_of_a_row(facts):
     _, last = pages(facts)
-    said = "Le journal" if "À la demande de" in last else "Enregistrements cités"
-    assert re.search(rf"(?m)^{said}$", last), last
+    assert re.match(r"Le journal|Enregistrements cités|N° au journal", last), last
+    assert len(last.splitlines()) > 8, last
     assert "page 2 / 2" in last
+
+
+@needs_pdftotext
+@pytest.mark.parametrize("people", [1, 3])
+def test_each_row_of_a_long_statement_is_whole_under_its_headings(people):
+    first, *rest = pages(statement(people, 60, name="Société " + "d’exploitation des moulins " * 9))
+
+    assert len(rest) > 1
+    for page in rest:
+        assert page.removeprefix("Enregistrements cités\n").startswith("N° au journal Pièce")
+    for page in [first, *rest]:
+        assert page.count("2026-11-24 10:02:00 UTC\nfeuillet et courriel\n") == len(re.findall(r"(?m)^83\d\d \d", page))
 
 
 def pages(facts):
