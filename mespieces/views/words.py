@@ -168,7 +168,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     ),
     "document.deposited": lambda who, what, d: f"{who} a ajouté « {d.get('filename', '')} »",
     "document.withdrawn": lambda who, what, d: f"{who} a retiré « {d.get('filename', '')} »",
-    "recipient.added": lambda who, what, d: f"Destinataire : {d.get('name', '')}",
+    "recipient.added": lambda who, what, d: f"Destinataire ajouté : {d.get('name', '')}",
     "recipient.corrected": lambda who, what, d: (
         f"{_corrected(d.get('from', {}), d.get('to', {}))} par {who} ({d.get('motive', '')})"
     ),
@@ -177,7 +177,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     ),
     "deposit.filed": lambda who, what, d: f"Dépôt de {french.counted(len(d.get('documents', [])), 'pièce')} par {who}",
     "recipient.access_issued": lambda who, what, d: f"Feuillet d’accès imprimé par {who}",
-    "recipient.channel_chosen": lambda who, what, d: f"{who} : {WAYS.get(d.get('way', ''), '')}",
+    "recipient.channel_chosen": lambda who, what, d: f"Moyen choisi par {who} : {WAYS.get(d.get('way', ''), '')}",
     "recipient.channel_reset": lambda who, what, d: (
         f"Façon de recevoir le code changée par {who} ({d.get('motive', '')})"
     ),

@@ -306,7 +306,7 @@ def test_a_member_corrects_a_name_on_the_recipients_page(office, deposit, at, ma
     assert "44000 Nantes" in page.text
     told = words(office.get(at))
     assert f"« Alexandre Payet » corrigé en « Alexandra Payet » par {marchand.name} (Prénom mal lu)" in told
-    assert "Destinataire : Alexandre Payet" in told
+    assert "Destinataire ajouté : Alexandre Payet" in told
 
     office.post(f"{to}/correction", data={**typed, "address": "2 rue X", "motive": "Déménagement"})
     assert f"Destinataire Alexandra Payet corrigé par {marchand.name} (Déménagement)" in words(office.get(at))

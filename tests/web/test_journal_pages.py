@@ -31,7 +31,7 @@ def auditor(site, office):
 def shown(response):
     """The records of a page: their numbers, and what they tell."""
     cells = re.findall(
-        r'>([^<]+)<span class="sr"> : voir cet enregistrement</span></a>.*?<td data-label="Fait"><span>(.*?)</span>',
+        r'>([^<]+)<span class="sr">\s: voir cet enregistrement</span></a>.*?<td data-label="Fait"><span>(.*?)</span>',
         response.text,
     )
     return [(int(re.sub(r"\D", "", number)), html.unescape(told)) for number, told in cells]
@@ -51,7 +51,7 @@ def test_the_form_narrows_what_is_shown_with_and_without_htmx(auditor, deposit):
     for headers in ({}, HTMX):
         page = auditor.get("/etude/journal?genre=deposits&du=2026-11-24&au=24/11/2026&depot=nte-4821", headers=headers)
 
-        assert {told for _, told in shown(page)} >= {"Destinataire\u00a0: Alexandre Payet"}
+        assert {told for _, told in shown(page)} >= {"Destinataire ajouté\u00a0: Alexandre Payet"}
         assert "a lu le journal" not in page.text
         assert page.text.lstrip().startswith("<!doctype html>") is (not headers)
         assert 'id="records"' in page.text
@@ -202,7 +202,7 @@ def test_a_line_names_the_deposit_and_whose_attestation_it_is_about(site, office
     told = words(auditor.get("/etude/journal"))
     assert "Attestation de consultation établie pour Exploitant NTE-4821 · Alexandre Payet" in told
     assert re.search(r"Attestation de dépôt établie pour Exploitant NTE-4821 \d", told), "no recipient is at stake"
-    assert "Destinataire : Alexandre Payet NTE-4821 " in told.replace("\xa0", " "), "named once"
+    assert "Destinataire ajouté : Alexandre Payet NTE-4821 " in told.replace("\xa0", " "), "named once"
     for page in (f"/etude/depots/{deposit.id}", f"/etude/depots/{deposit.id}/recus"):
         said = words(clerk.get(page)).replace("· ", "")
         assert "Attestation de consultation établie pour Exploitant Alexandre Payet" in said, page
