@@ -179,7 +179,7 @@ def test_the_last_certain_date_names_its_authority_and_what_it_claims(awaiting, 
     )
     assert said in told
     assert "liste de confiance de l’Union européenne" in told
-    assert "Tous les enregistrements ont une date certaine." in told
+    assert "Tous les enregistrements ont une date certaine, sauf ce qui inscrit cette date au journal." in told
     make.draft(awaiting.gateways)
     assert "enregistrements sans date certaine depuis le 24 novembre 2026" in audit(awaiting)
 
