@@ -161,3 +161,10 @@ def test_an_export_altered_at_rest_is_refused_before_its_first_byte(site, audito
     auditor.get(at, 503)
     assert make.operations() == before
     assert journal.head()
+
+
+def test_the_command_beside_the_exports_names_the_file_that_is_downloaded(site, auditor):
+    assert "mespieces-verify journal-*.zip --vkey" in re.sub(r"<[^>]+>", "", auditor.get(EXPORTS).text)
+    named = re.search(r'filename="([^"]+)"', auditor.get(ready(site, auditor)).headers["Content-Disposition"])[1]
+
+    assert f"mespieces-verify {named} --vkey" in re.sub(r"<[^>]+>", "", auditor.get(EXPORTS).text)
