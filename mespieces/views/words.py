@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
+from markupsafe import Markup
+
 from mespieces.domain import codes, documents, french, journal, offices
 from mespieces.domain.deposits import State
 from mespieces.verifier import findings
@@ -250,6 +252,11 @@ def spaced(text: object) -> str:
     return re.sub(r" (?=[:»])|(?<=«) ", "\u00a0", narrow)
 
 
+def options(command: str) -> Markup:
+    """Return a command to copy, already escaped, whose options no line breaks after their dashes."""
+    return Markup(re.sub(r"(?<=\s)--?[A-Za-z][A-Za-z-]*", r'<span class="nb">\g<0></span>', str(command)))  # noqa: S704
+
+
 def way_of(recipient: Any) -> str:
     """Say how a recipient receives codes, or is to receive them."""
     alone = current.gateways().settings.act_alone
@@ -285,6 +292,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "identified_fr": operations.identified,
     "about_fr": about,
     "happened": lambda entry: spaced(happened(entry)),
+    "options": options,
     "spaced": spaced,
 }
 """What templates may call, by name."""

@@ -370,7 +370,8 @@ def test_a_journal_closed_before_it_published_anything_says_so(site):
 
 
 def commands(page, name):
-    return html.unescape(re.search(rf'<pre class="run" id="{name}">(.*?)</pre>', page, re.DOTALL)[1])
+    shown = re.search(rf'<pre class="run" id="{name}">(.*?)</pre>', page, re.DOTALL)[1]
+    return html.unescape(re.sub(r"</?span[^>]*>", "", shown))
 
 
 def download(visitor, page, folder):
