@@ -159,7 +159,7 @@ def test_an_export_is_followed_to_its_end_without_a_reload(browser: Browser, dem
 
 def vkey(page: Page) -> str:
     """Return the key that the page of exports shows."""
-    found = re.search(r'--vkey "(.+)"', page.locator("aside").inner_text())
+    found = re.search(r"--vkey '(.+)'", page.locator("aside").inner_text())
     assert found
     return found[1]
 
