@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from mespieces.verifier import audit, export, given, note, progress, record, telling, timestamp
+from mespieces.verifier import audit, export, given, issued, note, progress, record, telling, timestamp
 from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code
 
@@ -41,19 +41,22 @@ def _verify(argv: Sequence[str] | None) -> int:
             since=[_kept(path, options.vkey) for path in options.since],
             roots=timestamp.read_roots(options.tsa_root.read_bytes()) if options.tsa_root else (),
         )
-        receipts = given.examine(options.receipt, trust)
+        receipts, pdfs = given.examine(options.receipt, trust, listed=bool(options.export))
         # A receipt and an export that contradict each other are two histories of one journal.
         held = replace(trust, since=[*trust.since, *given.checkpoints(receipts)])
-        report = _examined(options, held) if options.export else None
+        search = issued.Search(pdfs)
+        given.look(search, receipts)
+        report = _examined(options, held, search) if options.export else None
     except (Fault, OSError) as error:
         return _give_up(f"Vérification impossible : {error}", as_json=options.json)
     if report is None and not receipts:
         return _give_up("Indiquez un export ou un reçu (--receipt).", as_json=options.json)
-    status, words = _conclude(options, trust, report, receipts)
+    seen = telling.Seen(report, receipts, search, _pdfs(search, report))
+    status, words = _conclude(options, trust, seen)
     if options.json:
-        _say(telling.as_json(status, words, report, receipts))
+        _say(telling.as_json(status, words, seen))
     else:
-        for line in [*telling.lines(report, receipts, roots=bool(trust.roots)), words]:
+        for line in [*telling.lines(seen, roots=bool(trust.roots)), words]:
             _say(line)
     return status
 
@@ -116,17 +119,21 @@ def _kept(path: Path, vkeys: Sequence[str]) -> note.Checkpoint:
         ) from error
 
 
-def _examined(options: argparse.Namespace, trust: audit.Trust) -> audit.Report:
+def _examined(options: argparse.Namespace, trust: audit.Trust, search: issued.Search) -> audit.Report:
     with export.source(options.export) as where:
         if options.json:
-            return audit.verify(where, trust)
+            return audit.verify(where, trust, search)
         with progress.shown(where, sys.stderr) as watched:
-            return audit.verify(watched, trust)
+            return audit.verify(watched, trust, search)
 
 
-def _conclude(
-    options: argparse.Namespace, trust: audit.Trust, report: audit.Report | None, receipts: Sequence[given.Given]
-) -> tuple[int, str]:
+def _pdfs(search: issued.Search, report: audit.Report | None) -> list[issued.State]:
+    ends, whole = (report.logs[0].time, not report.counts) if report else ("", False)
+    return [search.judge(pdf, ends, whole=whole) for pdf in search.pdfs]
+
+
+def _conclude(options: argparse.Namespace, trust: audit.Trust, seen: telling.Seen) -> tuple[int, str]:
+    report, receipts = seen.report, seen.receipts
     # Without a key a receipt's signature is not wrong, only unknown.
     wrong = [
         finding
@@ -134,15 +141,11 @@ def _conclude(
         for finding in one.verdict.findings
         if trust.keys or finding.code != Code.BAD_SIGNATURE
     ]
-    if wrong or (report and report.counts):
+    if wrong or (report and report.counts) or "foreign" in seen.pdfs:
         return TAMPERED, "ALTÉRÉ : ce qui a été présenté n’est pas ce qui avait été scellé."
-    if not trust.keys and not trust.since and not trust.roots:
-        return (
-            UNCHECKED,
-            "NON CONCLU : sans ancre (--vkey, --since ou --tsa-root), rien ne prouve que ce journal est le vrai.",
-        )
-    if (report and not report.bound) or not all(one.verdict.checkpoint for one in receipts):
-        return UNCHECKED, "NON CONCLU : les ancres données ne couvrent pas tout ce qui est présenté."
+    doubt = _doubt(trust, seen)
+    if doubt:
+        return UNCHECKED, f"NON CONCLU : {doubt}."
     if report and _lag(report.logs[0]) > (
         options.max_anchor_lag if options.max_anchor_lag is not None else float("inf")
     ):
@@ -154,6 +157,17 @@ def _conclude(
             "INTACT tel qu’il a été daté : les jetons ne disent ni de qui est ce journal, ni qu’il est le seul.",
         )
     return INTACT, "INTACT : rien n’a été changé, retiré ni ajouté sous les ancres données."
+
+
+def _doubt(trust: audit.Trust, seen: telling.Seen) -> str:
+    """Return why nothing can be concluded of what shows no fault, "" when something can."""
+    if not trust.keys and not trust.since and not trust.roots:
+        return "sans ancre (--vkey, --since ou --tsa-root), rien ne prouve que ce journal est le vrai"
+    if (seen.report and not seen.report.bound) or not all(one.verdict.checkpoint for one in seen.receipts):
+        return "les ancres données ne couvrent pas tout ce qui est présenté"
+    if {"hidden", "later"} & set(seen.pdfs):
+        return "rien ne dit que ce PDF, ou l’un d’eux, est celui que ce journal a remis"
+    return ""
 
 
 def _lag(log: audit.LogReport) -> float:

@@ -2,8 +2,12 @@
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 
 import pikepdf
+from pikepdf.models.metadata import decode_pdf_date
 
 from mespieces.verifier.faults import Fault
 
@@ -21,15 +25,29 @@ def receipts(data: bytes) -> dict[str, bytes]:
     Embedded files that are no JSON, beyond 1 MiB each, or beyond the two-thousandth, are left out.
     """
     found: dict[str, bytes] = {}
+    with _opened(data) as document:
+        for name, attached in list(document.attachments.items())[:MOST]:
+            text = attached.get_file().read_bytes() if int(attached.get_file().size) <= LARGEST else b""
+            if _is_object(text):
+                found[name] = text
+    return found
+
+
+def made(data: bytes) -> datetime | None:
+    """Return when a PDF says that it was made, None when it does not. Raises `PdfRefused`."""
+    with _opened(data) as document, suppress(ValueError, TypeError, OverflowError):
+        said = decode_pdf_date(str(document.docinfo["/CreationDate"])) if "/CreationDate" in document.docinfo else None
+        return said.replace(tzinfo=said.tzinfo or UTC) if said else None
+    return None
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[pikepdf.Pdf]:
     try:
         with pikepdf.open(io.BytesIO(data)) as document:
-            for name, attached in list(document.attachments.items())[:MOST]:
-                text = attached.get_file().read_bytes() if int(attached.get_file().size) <= LARGEST else b""
-                if _is_object(text):
-                    found[name] = text
+            yield document
     except (pikepdf.PdfError, ValueError, TypeError, RuntimeError) as error:
-        raise PdfRefused(f"this is not a PDF that can be read: {error}") from error
-    return found
+        raise PdfRefused("ce fichier n’est pas un PDF qui puisse être lu") from error
 
 
 def _is_object(text: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
-from mespieces.verifier import claims, export, note, tokens
+from mespieces.verifier import canonical, claims, export, issued, note, tokens
 from mespieces.verifier.chain import WITHHELD, Chain
 from mespieces.verifier.export import Source, Unreadable
 from mespieces.verifier.findings import Code, Finding
@@ -71,12 +71,15 @@ class Trust:
     """Roots of timestamping authorities: without any, tokens are listed and not checked."""
 
 
-def verify(where: Source, trust: Trust) -> Report:
-    """Verify the export's journal and the earlier ones it carries. Raises `Unreadable` when nothing can be said of it."""
+def verify(where: Source, trust: Trust, search: issued.Search | None = None) -> Report:
+    """Verify the export's journal and the earlier ones it carries, and `search` them on the way.
+
+    Raises `Unreadable` when nothing can be said of it.
+    """
     report = Report()
     audits: dict[str, _Audit] = {}
     for folder in ("", *_earlier(where, "")):
-        audit = _Audit(where, folder, trust, current=not folder)
+        audit = _Audit(where, folder, trust, search, current=not folder)
         if audits.setdefault(audit.seen.log, audit) is not audit:  # two readers could see two journals
             raise Unreadable(f"le journal {audit.seen.log} figure deux fois dans l’export")
         report.add(audit.run())
@@ -147,8 +150,11 @@ def _log_of(origin: str) -> str:
 class _Audit:
     """One journal of the export, read twice: for the announcements of purges, then record by record."""
 
-    def __init__(self, where: Source, folder: str, trust: Trust, *, current: bool) -> None:
+    def __init__(
+        self, where: Source, folder: str, trust: Trust, search: issued.Search | None, *, current: bool
+    ) -> None:
         self._where, self._folder, self._current = where, folder, current
+        self._search = search if search and search.pdfs else None
         about = export.read_json(where, f"{folder}log.json")
         self.seen = LogReport(log=str(about.get("log")), origin=str(about.get("origin")))
         self._trusted = _trusted(trust, self.seen, current=current)
@@ -199,6 +205,8 @@ class _Audit:
         found = chain.feed(header, proof, trace)
         if chain.size == 1 and isinstance(proof, tuple):
             self.cited = claims.citation(proof[1])
+        if self._search is not None and chain.last and chain.last.operation == issued.ISSUED:
+            self._search.look(chain.last, canonical.parse(proof[1]) if isinstance(proof, tuple) and not found else None)
         if chain.next > self.seen.anchored_size and chain.last and chain.last.operation != "journal.anchored":
             self.seen.unanchored += 1
             self.seen.unanchored_since = self.seen.unanchored_since or chain.last.time

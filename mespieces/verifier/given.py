@@ -1,10 +1,11 @@
 """The receipts a person gives: JSON files, or the PDF attestations that carry them, each verified by itself."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mespieces.verifier import audit, note, receipt, record, timestamp
+from mespieces.verifier import audit, issued, note, receipt, record, timestamp
 from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code, Finding
 
@@ -12,7 +13,7 @@ Token = Literal["absent", "unchecked", "verified", "refused"]
 
 
 class NothingCarried(Fault):
-    """A PDF in which no receipt is embedded: its pages alone prove nothing."""
+    """A folder without any receipt, or a PDF in which none is embedded: its pages alone prove nothing."""
 
 
 class Given(NamedTuple):
@@ -24,21 +25,36 @@ class Given(NamedTuple):
     dated: str
 
 
-def examine(paths: Sequence[Path], trust: audit.Trust) -> list[Given]:
+class Examined(NamedTuple):
+    """All that was given: the receipts, and the PDFs by themselves, whether or not they carried any."""
+
+    receipts: list[Given]
+    pdfs: list[issued.Pdf]
+
+
+def examine(paths: Sequence[Path], trust: audit.Trust, *, listed: bool) -> Examined:
     """Verify every receipt of these files, and of the files of these folders. Raises `Fault` for a file that holds none, `OSError`.
 
     Two receipts under checkpoints of one size and two roots are of two histories: the later is then at fault.
+    A PDF without any is taken where a journal is `listed`, whose records can say that they issued it.
     """
-    found: list[Given] = []
+    found = Examined([], [])
     roots: dict[tuple[str, int], bytes] = {}
     for path in (one for given_path in paths for one in _files(given_path)):
-        for name, data in _held(path):
+        for name, data in _held(path, found.pdfs, listed=listed):
             given = _verified(name, receipt.parse(data), trust)
             seen = given.verdict.checkpoint
             if seen and roots.setdefault((seen.origin, seen.size), seen.root) != seen.root:
                 given = _void(given, Code.CHECKPOINT_MISMATCH)
-            found.append(given)
+            found.receipts.append(given)
     return found
+
+
+def look(search: issued.Search, receipts: Sequence[Given]) -> None:
+    """Look for the PDFs in receipts: that of a handing over proves it without any export."""
+    for verdict in (one.verdict for one in receipts):
+        if verdict.facts and verdict.header and verdict.header.operation == issued.ISSUED:
+            search.look(verdict.header, verdict.facts)
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -52,7 +68,7 @@ def _files(path: Path) -> Iterator[Path]:
     yield from found
 
 
-def _held(path: Path) -> Iterator[tuple[str, bytes]]:
+def _held(path: Path, pdfs: list[issued.Pdf], *, listed: bool) -> Iterator[tuple[str, bytes]]:
     data = path.read_bytes()
     if b"%PDF-" not in data[:1024]:
         yield path.name, data
@@ -61,7 +77,8 @@ def _held(path: Path) -> Iterator[tuple[str, bytes]]:
     from mespieces.verifier import attached
 
     carried = attached.receipts(data)
-    if not carried:
+    pdfs.append(issued.Pdf(path.name, hashlib.sha256(data).hexdigest(), attached.made(data)))
+    if not carried and not listed:
         raise NothingCarried(f"aucun reçu n’est joint à {path.name}")
     for name, text in carried.items():
         yield f"{path.name}, {name}", text

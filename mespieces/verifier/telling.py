@@ -3,25 +3,38 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import NamedTuple
 
-from mespieces.verifier import audit, findings
+from mespieces.verifier import audit, findings, issued
 from mespieces.verifier.findings import Finding
 from mespieces.verifier.given import Given, Token
 from mespieces.verifier.plural import agree
 
 
-def lines(report: audit.Report | None, given: Sequence[Given], *, roots: bool) -> list[str]:
+class Seen(NamedTuple):
+    """All that was verified: an export or none, receipts, and what each PDF is, in the order of `search`."""
+
+    report: audit.Report | None
+    receipts: Sequence[Given]
+    search: issued.Search
+    pdfs: Sequence[issued.State]
+
+
+def lines(seen: Seen, *, roots: bool) -> list[str]:
     """Return the lines that tell a person what was seen, findings last."""
+    report, given = seen.report, seen.receipts
     told = [line for log in (report.logs if report else ()) for line in _of_log(log, roots=roots)]
     told += [line for one in given for line in _of_receipt(one)]
+    told += [line for pdf, state in zip(seen.search.pdfs, seen.pdfs, strict=True) for line in _of_pdf(pdf, state, seen)]
     found = _findings(report, given)
     told += [findings.tell(finding) + (f" [journal {finding.log}]" if finding.log else "") for finding in found]
     hidden = sum(report.counts.values()) - len(report.findings) if report else 0
     return [*told, f"… et {hidden} {agree(hidden, 'autre constat', 'autres constats')}."] if hidden else told
 
 
-def as_json(status: int, words: str, report: audit.Report | None, given: Sequence[Given]) -> str:
+def as_json(status: int, words: str, seen: Seen) -> str:
     """Return all of it for a program."""
+    report, given, found = seen.report, seen.receipts, seen.search.found
     result = {
         "status": status,
         "conclusion": words,
@@ -37,6 +50,15 @@ def as_json(status: int, words: str, report: audit.Report | None, given: Sequenc
                 "dated": one.dated,
             }
             for one in given
+        ],
+        "pdfs": [
+            {
+                "name": pdf.name,
+                "sha256": pdf.sha256,
+                "state": state,
+                "issued": found[pdf.sha256]._asdict() if pdf.sha256 in found else None,
+            }
+            for pdf, state in zip(seen.search.pdfs, seen.pdfs, strict=True)
         ],
     }
     return json.dumps(result, ensure_ascii=False, indent=1)
@@ -78,9 +100,23 @@ def _of_receipt(one: Given) -> list[str]:
     ]
 
 
+def _of_pdf(pdf: issued.Pdf, state: issued.State, seen: Seen) -> list[str]:
+    at = seen.search.found.get(pdf.sha256)
+    words = f"{_PDFS[state]} {at.sequence} du journal {at.log}, le {at.time}" if at else _PDFS[state]
+    return [f"PDF {pdf.name} : {words}", f"  SHA-256 {pdf.sha256}"]
+
+
 _TOKENS: dict[Token, str] = {
     "absent": "provisoire : aucun jeton d’horodatage",
     "unchecked": "jeton d’horodatage non vérifié (--tsa-root)",
     "verified": "scellé au plus tard à la date certaine du ",
     "refused": "jeton d’horodatage refusé",
+}
+_PDFS: dict[issued.State, str] = {
+    "issued": "remis tel quel, octet pour octet, selon l’enregistrement",
+    "foreign": "aucun enregistrement de cet export n’est celui de sa remise, et tous se lisent : "
+    "ce n’est pas le PDF que ce journal a remis",
+    "later": "il se dit établi quand cet export l’était déjà : demandez un export plus récent, qui dira s’il a été remis",
+    "hidden": "cet export ne permet pas de dire s’il a été remis : des enregistrements de remise ne s’y lisent pas",
+    "unsought": "pour savoir s’il a été remis tel quel, donnez aussi un export, ou le reçu de sa remise (attestation.issued)",
 }

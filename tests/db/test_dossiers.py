@@ -8,6 +8,7 @@ import zipfile
 from datetime import timedelta
 
 import make
+import pikepdf
 import pytest
 
 from mespieces import models
@@ -18,6 +19,7 @@ from mespieces.domain import (
     clockwork,
     consultations,
     dossiers,
+    exports,
     journal,
     offers,
     purges,
@@ -119,6 +121,22 @@ def test_the_program_verifies_what_was_unpacked_once_all_is_deleted_and_purged(g
     changed.write_bytes(changed.read_bytes().replace(b'"body":"{', b'"body":"{ '))
     status, told = program(tmp_path, "--receipt", "recus", "--vkey", key)
     assert status == 1, told
+
+
+def test_an_export_says_which_pdf_was_issued(gateways, deposit, tmp_path):
+    with opened(drawn(gateways, deposit)[0]) as archive:
+        archive.extractall(tmp_path)
+    gateways.clock.advance(timedelta(hours=2))
+    exports.write(gateways, tmp_path / "export", by=journal.OPERATOR)
+    key, pdf = checkpoints.vkey(gateways), tmp_path / "attestations" / "Attestation de dépôt.pdf"
+
+    status, told = program(tmp_path, "export", "--receipt", "attestations", "--vkey", key)
+    assert (status, told.count("remis tel quel")) == (0, 4), told
+    with pikepdf.open(pdf, allow_overwriting_input=True) as document:
+        document.docinfo["/Title"] = "Autre"
+        document.save(pdf)
+    status, told = program(tmp_path, "export", "--receipt", "attestations", "--vkey", key)
+    assert (status, told.count("ce n’est pas le PDF")) == (1, 1), told
 
 
 def test_after_the_purge_a_dossier_says_which_receipts_are_no_more(gateways, deposit):

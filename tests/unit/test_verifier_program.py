@@ -1,5 +1,6 @@
 """`mespieces-verify` as an auditor runs it: what was brought, what was shown to it, and the exit status that follows."""
 
+import hashlib
 import importlib.util
 import io
 import json
@@ -365,14 +366,16 @@ def test_the_verifier_alone_verifies_everything_without_the_product_nor_a_networ
     journal, dated, saved, attestation, tsa, tmp_path
 ):
     """Its folder is copied away: nothing else of the product can be found, and nothing may be written or reached."""
-    alone = tmp_path / "alone" / "mespieces"
+    alone, pdf = tmp_path / "alone" / "mespieces", attestation(dated)
+    journal.add("attestation.issued", detail={"fingerprint": hashlib.sha256(pdf.read_bytes()).hexdigest()})
+    journal.close()
     shutil.copytree(Path(program.__file__).parent, alone / "verifier", ignore=shutil.ignore_patterns("__pycache__"))
     (alone / "__init__.py").touch()
     folder = maker.save(journal.files(), tmp_path / "export")
     archive = maker.zipped(journal.files(), tmp_path / "export.zip")
     (tmp_path / "5.note").write_bytes(journal.notes[5])
     anchors = ["--vkey", journal.vkey, "--since", tmp_path / "5.note", "--tsa-root", tsa.pem]
-    receipts = ["--receipt", saved(dated), "--receipt", attestation(dated)]
+    receipts = ["--receipt", saved(dated), "--receipt", pdf]
     for arguments in ([folder, *receipts], [archive, "--json"], receipts):
         done = subprocess.run(
             [sys.executable, "-B", "-c", ALONE, *arguments, *anchors],

@@ -1,0 +1,173 @@
+"""Whether a PDF is the very one that a journal issued, told by `mespieces-verify` from an export, or from a receipt."""
+
+import hashlib
+import importlib.util
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pikepdf
+import pytest
+
+from mespieces.verifier import __main__ as program
+from mespieces.verifier import attached, chain, issued, receipt
+
+spec = importlib.util.spec_from_file_location("journal_maker", Path(__file__).with_name("journal_maker.py"))
+maker = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(maker)
+
+INTACT, TAMPERED, UNCHECKED = 0, 1, 2
+DURING, AFTER = maker.START + timedelta(seconds=3), maker.START + timedelta(days=1)
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments):
+        status = program.main([str(argument) for argument in arguments])
+        return status, capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def journal():
+    return maker.ordinary()
+
+
+@pytest.fixture
+def attestation(journal, tmp_path):
+    """Make an attestation that carries a receipt, or none, and save it."""
+
+    def made(at=DURING, *, name="attestation.pdf", carries=True, title="Attestation"):
+        with pikepdf.new() as document:
+            document.add_blank_page()
+            document.docinfo["/Title"] = title
+            if at:
+                document.docinfo["/CreationDate"] = f"D:{at:%Y%m%d%H%M%S}Z"
+            if carries:
+                data = receipt.write(journal.receipt(3, 5))
+                document.attachments["recu-3.json"] = pikepdf.AttachedFileSpec(document, data, filename="recu-3.json")
+            document.save(tmp_path / name, deterministic_id=True)
+        return tmp_path / name
+
+    return made
+
+
+def issue(journal, path):
+    """Journal the handing over of a PDF, and end the journal as an export does."""
+    detail = {"kind": "deposit", "fingerprint": hashlib.sha256(path.read_bytes()).hexdigest()}
+    sequence = journal.add("attestation.issued", detail=detail)
+    journal.time += timedelta(hours=2)
+    journal.close()
+    return sequence
+
+
+def state(told):
+    return [pdf["state"] for pdf in json.loads(told)["pdfs"]]
+
+
+@pytest.mark.parametrize("carries", [True, False])
+def test_the_pdf_that_was_issued_is_named_with_its_record(run, journal, attestation, tmp_path, carries):
+    path = attestation(carries=carries)
+    sequence = issue(journal, path)
+    arguments = (maker.save(journal.files(), tmp_path / "export"), "--receipt", path, "--vkey", journal.vkey)
+
+    status, told = run(*arguments)
+    assert status == INTACT
+    assert f"remis tel quel, octet pour octet, selon l’enregistrement {sequence} du journal {journal.log}" in told
+    [pdf] = json.loads(run(*arguments, "--json")[1])["pdfs"]
+    assert (pdf["state"], pdf["issued"]["sequence"], pdf["name"]) == ("issued", sequence, "attestation.pdf")
+    assert pdf["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("at", [DURING, None])
+def test_a_changed_pdf_with_genuine_receipts_is_not_the_one_issued(run, journal, attestation, tmp_path, at):
+    issue(journal, attestation())
+    place, changed = maker.save(journal.files(), tmp_path / "export"), attestation(at, title="Autre")
+
+    status, told = run(place, "--receipt", changed, "--vkey", journal.vkey)
+    assert (status, "ce n’est pas le PDF que ce journal a remis" in told) == (TAMPERED, True)
+    assert run("--receipt", changed, "--vkey", journal.vkey)[0] == INTACT  # its receipt alone is genuine
+
+
+def test_each_of_several_pdfs_is_judged(run, journal, attestation, tmp_path):
+    first = attestation()
+    issue(journal, first)
+    second = attestation(title="Autre", name="autre.pdf")
+    place = maker.save(journal.files(), tmp_path / "export")
+
+    status, told = run(place, "--receipt", first, "--receipt", second, "--vkey", journal.vkey, "--json")
+    assert (status, state(told)) == (TAMPERED, ["issued", "foreign"])
+
+
+@pytest.mark.parametrize("hidden", [None, chain.WITHHELD], ids=["purged", "withheld"])
+def test_a_handing_over_that_cannot_be_read_leaves_it_open(run, journal, attestation, tmp_path, hidden):
+    sequence, changed = issue(journal, attestation()), attestation(title="Autre")
+    if hidden is None:
+        detail = {"ranges": [{"from": sequence, "to": sequence, "group": "proof"}], "reason": "art. 5"}
+        journal.add("journal.purged", detail=detail, after=timedelta(days=600))
+        journal.close()
+    journal.records[sequence][1] = hidden
+    place = maker.save(journal.files(), tmp_path / "export")
+
+    status, told = run(place, "--receipt", changed, "--vkey", journal.vkey)
+    assert (status, "ne permet pas de dire s’il a été remis" in told) == (UNCHECKED, True)
+    assert run(place, "--vkey", journal.vkey)[0] == INTACT
+
+
+def test_a_pdf_made_after_the_export_may_have_been_issued_since(run, journal, attestation, tmp_path):
+    place = maker.save(journal.files(), tmp_path / "export")
+
+    status, told = run(place, "--receipt", attestation(AFTER), "--vkey", journal.vkey)
+    assert (status, "demandez un export plus récent" in told) == (UNCHECKED, True)
+
+
+def test_a_handing_over_that_was_altered_accuses_no_other_pdf(run, journal, attestation, tmp_path):
+    issue(journal, attestation())
+    files = journal.files()
+    files["journal.jsonl"] = files["journal.jsonl"].replace(b'\\"kind\\":\\"deposit\\"', b'\\"kind\\":\\"deposiT\\"')
+    place = maker.save(files, tmp_path / "export")
+
+    status, told = run(place, "--receipt", attestation(), "--vkey", journal.vkey, "--json")
+    assert (status, state(told)) == (TAMPERED, ["hidden"])
+
+
+def test_the_receipt_of_a_handing_over_proves_it_without_an_export(run, journal, attestation, tmp_path):
+    path = attestation()
+    sequence = issue(journal, path)
+    (tmp_path / "remise.json").write_bytes(receipt.write(journal.receipt(sequence)))
+    arguments = ("--receipt", path, "--receipt", tmp_path / "remise.json", "--vkey", journal.vkey)
+
+    status, told = run(*arguments)
+    assert (status, f"selon l’enregistrement {sequence}" in told) == (INTACT, True)
+    attestation(title="Autre")
+    assert state(run(*arguments, "--json")[1]) == ["unsought"]
+    other = maker.ordinary(2)
+    assert state(run(*arguments[:-1], other.vkey, "--json")[1]) == ["unsought"]
+
+
+def test_a_pdf_without_receipts_that_no_record_names_proves_nothing(run, journal, attestation, tmp_path):
+    issue(journal, attestation())
+    place = maker.save(journal.files(), tmp_path / "export")
+    bare = attestation(carries=False)
+
+    assert run(place, "--receipt", bare, "--vkey", journal.vkey)[0] == TAMPERED
+    assert run("--receipt", bare, "--vkey", journal.vkey)[0] == UNCHECKED
+
+
+def test_no_more_is_held_than_there_are_pdfs():
+    search = issued.Search([issued.Pdf("a.pdf", "a" * 64, None)])
+    header = maker.record.parse(maker.ordinary().records[3][0])
+    for number in range(100):
+        search.look(header._replace(sequence=number), {"detail": {"fingerprint": f"{number % 7:064x}"}})
+        search.look(header._replace(sequence=number), {"detail": {"fingerprint": "a" * 64}})
+    assert search.found == {"a" * 64: issued.Issue(header.log, 0, header.time)}
+
+
+@pytest.mark.parametrize("said", ["", "hier", "D:20261399", "D:99999999999999Z"])
+def test_a_date_that_is_none_dates_nothing(said, tmp_path):
+    with pikepdf.new() as document:
+        document.add_blank_page()
+        document.docinfo["/CreationDate"] = said
+        document.save(tmp_path / "x.pdf")
+    assert attached.made((tmp_path / "x.pdf").read_bytes()) is None
