@@ -10,7 +10,7 @@ from typing import Any
 from cryptography import x509
 
 from mespieces.verifier import canonical, claims, export, issued, note, tokens
-from mespieces.verifier.chain import WITHHELD, Chain
+from mespieces.verifier.chain import UNREADABLE, Chain
 from mespieces.verifier.export import Source, Unreadable
 from mespieces.verifier.findings import Code, Finding
 from mespieces.verifier.plural import agree
@@ -84,8 +84,10 @@ def verify(where: Source, trust: Trust, search: issued.Search | None = None) -> 
             raise Unreadable(f"le journal {audit.seen.log} figure deux fois dans l’export")
         report.add(audit.run())
         report.logs.append(audit.seen)
+    whole = audits[report.logs[0].log].whole
     for audit in audits.values():
         report.add(_lost(audit, audits))
+        report.add(audit.withheld() if whole else ())
     report.bound = _bound(audits)
     for kept in trust.since:
         if _log_of(kept.origin) not in audits:
@@ -172,6 +174,9 @@ class _Audit:
         self.signed_size = 0
         """The size of the newest checkpoint that is rightly signed."""
         self.cited: dict[str, Any] = {}
+        self.whole = False
+        """Whether it ends with an export that withholds nothing."""
+        self._first_withheld = -1
 
     def run(self) -> Iterator[Finding]:
         """Yield what is wrong with this journal, and fill `seen`. Raises `Unreadable`."""
@@ -190,9 +195,15 @@ class _Audit:
             raise Unreadable(f"{name} est vide")
         yield from chain.finish()
         yield from self._end(chain)
+        self.whole, self._first_withheld = claims.is_whole(line), chain.first_withheld
         seen = self.seen
         seen.size, seen.head, seen.root, seen.time = chain.size, chain.head.hex(), chain.root().hex(), chain.time
         seen.purged, seen.withheld = chain.purged, chain.withheld
+
+    def withheld(self) -> Iterator[Finding]:
+        """Name the first payload withheld in an export that is meant to be whole."""
+        if self._first_withheld >= 0:
+            yield Finding(Code.PAYLOAD_MISSING, self._first_withheld, self.seen.log, "retenu dans un export entier")
 
     def _feed(self, chain: Chain, line: bytes) -> list[Finding]:
         try:
@@ -200,7 +211,7 @@ class _Audit:
         except export.LineRefused as refused:
             if refused.header is None:
                 return chain.skip(line)
-            found = chain.feed(refused.header, WITHHELD, WITHHELD)
+            found = chain.feed(refused.header, UNREADABLE, UNREADABLE)
             return [*found, Finding(Code.PAYLOAD_NOT_CANONICAL, chain.next - 1, self.seen.log)]
         found = chain.feed(header, proof, trace)
         if chain.size == 1 and isinstance(proof, tuple):

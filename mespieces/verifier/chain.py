@@ -10,14 +10,18 @@ from mespieces.verifier.record import Group, Header
 
 
 class Withheld(Enum):
-    """The mark of a payload that this reader may not see."""
+    """The mark of a payload that this reader may not see, and of one that nobody can read."""
 
     WITHHELD = "withheld"
+    UNREADABLE = "unreadable"
 
 
-WITHHELD = Withheld.WITHHELD
+WITHHELD, UNREADABLE = Withheld.WITHHELD, Withheld.UNREADABLE
 Payload = tuple[bytes, bytes] | None | Withheld
-"""Salt and body, or nothing (purged), or `WITHHELD`."""
+"""Salt and body, or nothing (purged), or `WITHHELD`; `UNREADABLE` is what stands in the place of one and is none of these."""
+
+NEVER_WITHHELD = frozenset({"journal.opened", "journal.anchored", "journal.purged", "clock.anomaly"})
+"""Operations of no office, whose payloads hold nobody's data: without them the chain's own story cannot be verified."""
 
 
 class Chain:
@@ -38,6 +42,8 @@ class Chain:
         """What the last record's `proof` says, None when it is absent or not what the record is committed to."""
         self.purged = 0
         self.withheld = 0
+        self.first_withheld = -1
+        """The sequence of the first withheld payload, -1 while there is none."""
         self.frontier = merkle.Frontier()
         self._ledger = purge.Ledger(purges)
 
@@ -112,8 +118,7 @@ class Chain:
             self.purged += 1
             return self._ledger.absent(header, group)
         if isinstance(payload, Withheld):
-            self.withheld += 1
-            return ()
+            return self._kept_back(header, group) if payload is WITHHELD else ()
         salt, body = payload
         if record.commit(group, salt, body) != commitment or len(salt) != _SALT:
             return (Finding(Code.PAYLOAD_ALTERED, header.sequence, header.log, group),)
@@ -122,6 +127,13 @@ class Chain:
         if not (_is_trace(body) if group == "trace" else self.proof is not None):
             return (Finding(Code.PAYLOAD_NOT_CANONICAL, header.sequence, header.log, group),)
         return self._reach(header, body) if header.operation == "journal.purged" and group == "proof" else ()
+
+    def _kept_back(self, header: Header, group: Group) -> Iterable[Finding]:
+        self.withheld += 1
+        if self.first_withheld < 0:
+            self.first_withheld = header.sequence
+        never = header.operation in NEVER_WITHHELD
+        return (Finding(Code.PAYLOAD_MISSING, header.sequence, header.log, group),) if never else ()
 
     def _reach(self, header: Header, body: bytes) -> Iterator[Finding]:
         for announced in purge.announced(header, body):

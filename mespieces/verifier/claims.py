@@ -42,6 +42,17 @@ def citation(body: bytes) -> dict[str, Any]:
     return {}
 
 
+def is_whole(line: bytes) -> bool:
+    """Tell whether an export that ends with this line shows everything: it was made by no office, or hides who made it."""
+    with suppress(export.LineRefused, record.HeaderNotCanonical, canonical.NotCanonical):
+        data, payload, _ = export.parse_line(line)
+        about: Any = canonical.parse_object(payload[1]).get("object") if isinstance(payload, tuple) else None
+        return record.parse(data).operation == "journal.exported" and not (
+            isinstance(about, dict) and "office" in about
+        )
+    return False
+
+
 def _telling(where: Source, name: str) -> Iterator[bytes]:
     """Yield the lines that may announce a purge or name a token: a run of lines that holds none is not cut."""
     for block in export.blocks(where, name):

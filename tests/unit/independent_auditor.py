@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from dateutil.relativedelta import relativedelta
 
+NEVER_WITHHELD = {"journal.opened", "journal.anchored", "journal.purged", "clock.anomaly"}
 HEADER_KEYS = {"commitments", "log", "operation", "previous", "sequence", "time", "version"}
 
 
@@ -134,7 +135,7 @@ def check_payload(group, payload, header, announced):
             return "PAYLOAD_MISSING"
         return None if all(is_due(one, header) for one in covering) else "PURGED_TOO_EARLY"
     if payload == {"withheld": True}:
-        return None
+        return "PAYLOAD_MISSING" if header["operation"] in NEVER_WITHHELD else None
     if set(payload) != {"body", "salt"} or not is_hex(payload["salt"], 64) or not isinstance(payload["body"], str):
         return "PAYLOAD_NOT_CANONICAL"
     body = payload["body"].encode()
@@ -153,7 +154,7 @@ def announcements(lines):
         if not is_header(header):
             continue
         headers[header["sequence"]] = header
-        if header["operation"] == "journal.purged" and entry["proof"]:
+        if header["operation"] == "journal.purged" and "body" in (entry["proof"] or ()):
             ranges = json.loads(entry["proof"]["body"])["detail"].get("ranges", [])
             before, time = header["sequence"] - 1, header["time"]
             found += [{**item, "to": min(item["to"], before), "time": time} for item in ranges]
@@ -211,7 +212,27 @@ def audit(export_path, vkey):
             findings += [f"{code} {sequence}" for code in checks if code]
             expected, time, operation = sequence, header["time"], header["operation"]
         head, expected = leaf.hex(), expected + 1
-    return findings + ending(leaves, expected, operation, notes, log, vkey)
+    return findings + withheld(lines, operation) + ending(leaves, expected, operation, notes, log, vkey)
+
+
+def withheld(lines, operation):
+    """The first record of which something is withheld, in an export that no office made."""
+    entries = [canonical_line(line) for line in lines]
+    last = entries[-1] if entries else None
+    if not last or operation != "journal.exported" or "office" in office_of(last["proof"]):
+        return []
+    marked = [
+        at for at, entry in enumerate(entries) if entry and {"withheld": True} in (entry["proof"], entry["trace"])
+    ]
+    return [f"PAYLOAD_MISSING {marked[0]}"] if marked else []
+
+
+def office_of(payload):
+    """The object of a payload's body, empty when it cannot be read."""
+    try:
+        return json.loads(payload["body"])["object"]
+    except (TypeError, KeyError, ValueError):
+        return {}
 
 
 def ending(leaves, count, operation, notes, log, vkey):

@@ -27,13 +27,23 @@ class Journal:
         self.notes = {}
         self.tokens = {}
 
-    def add(self, operation, *, detail=None, after=timedelta(seconds=1), trace=None, previous=None, name="Élodie"):
+    def add(
+        self,
+        operation,
+        *,
+        detail=None,
+        after=timedelta(seconds=1),
+        trace=None,
+        previous=None,
+        name="Élodie",
+        office=None,
+    ):
         sequence = len(self.records)
         self.time += after
         body = {
             "author": {"id": f"r{sequence}", "kind": "recipient", "name": name},
             "detail": detail or {},
-            "object": {"deposit": "d1", "number": sequence},
+            "object": {"deposit": "d1", "number": sequence} | ({"office": office} if office else {}),
         }
         payloads = {
             "proof": (bytes([sequence % 251]) * 32, record.encode_body("proof", body)),
@@ -60,9 +70,9 @@ class Journal:
         self.notes[size] = data
         return data
 
-    def close(self):
-        """Do what an export does: append its record, sign a checkpoint of exactly that size."""
-        self.add("journal.exported")
+    def close(self, office=None):
+        """Do what an export does: append its record, an office's or the operator's, sign a checkpoint of exactly that size."""
+        self.add("journal.exported", office=office)
         return self.checkpoint()
 
     def receipt(self, sequence, size=None):
@@ -82,7 +92,7 @@ class Journal:
         }
 
 
-def ordinary(seed=1, count=9, **more):
+def ordinary(seed=1, count=9, office=None, **more):
     """Make a journal as they usually are: opened, a filing, readings, a checkpoint on the way, an export."""
     journal = Journal(seed, **more)
     journal.add("journal.opened")
@@ -91,7 +101,7 @@ def ordinary(seed=1, count=9, **more):
         journal.add("document.consulted", detail={"mode": "page", "n": number}, trace={"address": "::1", "agent": "é"})
         if number == 2:
             journal.checkpoint()
-    journal.close()
+    journal.close(office)
     return journal
 
 

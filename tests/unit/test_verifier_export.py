@@ -287,12 +287,81 @@ def test_time_may_go_back_only_in_a_declared_anomaly():
         assert codes(found_in(journal.files(), journal)) == expected
 
 
-def test_what_is_withheld_is_counted_and_no_fault(journal):
+def told_by_both(journal, folder):
+    """The findings of both programs, which agree, on an export."""
+    place = maker.save(journal.files(), folder)
+    found = [f"{finding.code} {finding.sequence}" for finding in found_in(journal.files(), journal).findings]
+    assert set(auditor.audit(place, journal.vkey)) == set(found)
+    return found
+
+
+def test_what_an_office_may_not_see_is_counted_and_no_fault(tmp_path):
+    journal = maker.ordinary(office="o1")
     journal.records[3][1:] = [chain.WITHHELD, chain.WITHHELD]
 
+    assert told_by_both(journal, tmp_path) == []
     report = found_in(journal.files(), journal)
     assert report.findings == []
     assert report.logs[0].withheld == 2
+
+
+def test_nothing_is_withheld_in_an_export_that_no_office_made(journal, tmp_path):
+    journal.records[3][2] = journal.records[5][1] = chain.WITHHELD
+
+    assert told_by_both(journal, tmp_path) == ["PAYLOAD_MISSING 3"]
+
+
+def test_nothing_is_withheld_in_an_earlier_journal_either():
+    before, after, files = reopened()
+    before.records[4][1] = chain.WITHHELD
+    name = f"previous/{before.log}/journal.jsonl"
+    files[name] = b"".join(lines_of(before.files())[:7])
+
+    assert {(found.code, found.sequence) for found in found_in(files, after).findings} == {
+        (Code.TAIL_LOST, 7),
+        (Code.PAYLOAD_MISSING, 4),
+    }
+
+
+@pytest.mark.parametrize("operation", sorted(chain.NEVER_WITHHELD))
+@pytest.mark.parametrize("group", [1, 2])
+def test_the_journal_s_own_story_is_withheld_from_nobody(tmp_path, operation, group):
+    """Where it is, an earlier journal or a token may be hidden."""
+    journal = maker.Journal()
+    journal.add("journal.opened")
+    sequence = journal.add(operation) if operation != "journal.opened" else 0
+    journal.close("o1")
+    journal.records[sequence][group] = chain.WITHHELD
+
+    assert told_by_both(journal, tmp_path) == [f"PAYLOAD_MISSING {sequence}"]
+
+
+def test_the_end_of_an_export_is_never_withheld_for_it_says_whose_it_is(tmp_path):
+    journal = maker.ordinary(office="o1")
+    journal.records[3][1] = journal.records[-1][1] = chain.WITHHELD
+
+    assert told_by_both(journal, tmp_path) == ["PAYLOAD_MISSING 3"]
+
+
+@pytest.mark.parametrize("other", ["journal.read", "journal.exported"])
+def test_what_another_office_did_with_the_journal_may_be_withheld(tmp_path, other):
+    journal = maker.ordinary(office="o1")
+    journal.add(other, office="o2")
+    journal.records[-1][1:] = [chain.WITHHELD, chain.WITHHELD]
+    journal.close("o1")
+
+    assert told_by_both(journal, tmp_path) == []
+
+
+def test_a_payload_that_cannot_be_read_is_named_once_and_not_counted_as_withheld(journal):
+    files = journal.files()
+    lines = lines_of(files)
+    lines[0] = lines[0].replace(b'"salt"', b'"sale"', 1)
+    files["journal.jsonl"] = b"".join(lines)
+
+    report = found_in(files, journal)
+    assert [(found.code, found.sequence) for found in report.findings] == [(Code.PAYLOAD_NOT_CANONICAL, 0)]
+    assert report.logs[0].withheld == 0
 
 
 def purged(*, group, after, filed=None, first=2, last=3, reach=None):

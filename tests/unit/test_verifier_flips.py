@@ -51,7 +51,7 @@ def journal(tsa):
     ranges = [{"from": 2, "to": 2, "group": "trace"}]
     after.add("journal.purged", detail={"ranges": ranges, "reason": "12 mois"}, after=timedelta(days=370))
     after.records[2][2] = None
-    after.close()
+    after.close("o1")
     after.before = {f"previous/{before.log}/{name}": data for name, data in before.files().items()}
     return after
 

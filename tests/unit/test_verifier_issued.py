@@ -53,12 +53,12 @@ def attestation(journal, tmp_path):
     return made
 
 
-def issue(journal, path):
+def issue(journal, path, office=None):
     """Journal the handing over of a PDF, and end the journal as an export does."""
     detail = {"kind": "deposit", "fingerprint": hashlib.sha256(path.read_bytes()).hexdigest()}
     sequence = journal.add("attestation.issued", detail=detail)
     journal.time += timedelta(hours=2)
-    journal.close()
+    journal.close(office)
     return sequence
 
 
@@ -102,7 +102,7 @@ def test_each_of_several_pdfs_is_judged(run, journal, attestation, tmp_path):
 
 @pytest.mark.parametrize("hidden", [None, chain.WITHHELD], ids=["purged", "withheld"])
 def test_a_handing_over_that_cannot_be_read_leaves_it_open(run, journal, attestation, tmp_path, hidden):
-    sequence, changed = issue(journal, attestation()), attestation(title="Autre")
+    sequence, changed = issue(journal, attestation(), "o1"), attestation(title="Autre")
     if hidden is None:
         detail = {"ranges": [{"from": sequence, "to": sequence, "group": "proof"}], "reason": "art. 5"}
         journal.add("journal.purged", detail=detail, after=timedelta(days=600))
@@ -130,6 +130,25 @@ def test_a_handing_over_that_was_altered_accuses_no_other_pdf(run, journal, atte
 
     status, told = run(place, "--receipt", attestation(), "--vkey", journal.vkey, "--json")
     assert (status, state(told)) == (TAMPERED, ["hidden"])
+
+
+def test_a_handing_over_that_was_taken_away_accuses_no_other_pdf(run, journal, attestation, tmp_path):
+    sequence = issue(journal, attestation())
+    del journal.records[sequence]
+    place = maker.save(journal.files(), tmp_path / "export")
+
+    status, told = run(place, "--receipt", attestation(), "--vkey", journal.vkey, "--json")
+    assert (status, state(told)) == (TAMPERED, ["hidden"])
+
+
+def test_a_receipt_that_nobody_signed_hides_no_handing_over(run, journal, attestation, tmp_path):
+    sequence = issue(journal, attestation())
+    (tmp_path / "remise.json").write_bytes(receipt.write(journal.receipt(sequence)))
+    (tmp_path / "kept.note").write_bytes(journal.notes[9])
+    place, changed = maker.save(journal.files(), tmp_path / "export"), attestation(title="Autre")
+    given = ("--receipt", changed, "--receipt", tmp_path / "remise.json", "--since", tmp_path / "kept.note")
+
+    assert state(run(place, *given, "--json")[1]) == ["foreign"]
 
 
 def test_the_receipt_of_a_handing_over_proves_it_without_an_export(run, journal, attestation, tmp_path):
