@@ -43,7 +43,7 @@ def _verify(argv: Sequence[str] | None) -> int:
         )
         receipts, pdfs = given.examine(options.receipt, trust, listed=bool(options.export))
         # A receipt and an export that contradict each other are two histories of one journal.
-        held = replace(trust, since=[*trust.since, *given.checkpoints(receipts)])
+        held = replace(trust, shown=given.checkpoints(receipts))
         search = issued.Search(pdfs)
         given.look(search, receipts)
         report = _examined(options, held, search) if options.export else None
@@ -88,7 +88,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="reçu, attestation PDF qui en porte, ou dossier de ceux-ci (plusieurs fois), avec ou sans export",
     )
-    parser.add_argument("--max-anchor-lag", type=_seconds, metavar="SECONDS", help="retard permis de l’horodatage")
+    parser.add_argument(
+        "--max-anchor-lag",
+        type=_seconds,
+        metavar="SECONDS",
+        help="retard permis de l’ancrage, compté jusqu’à la date de l’export",
+    )
     parser.add_argument("--json", action="store_true", help="écrit le résultat en JSON")
     return parser
 
@@ -149,7 +154,10 @@ def _conclude(options: argparse.Namespace, trust: audit.Trust, seen: telling.See
     if report and _lag(report.logs[0]) > (
         options.max_anchor_lag if options.max_anchor_lag is not None else float("inf")
     ):
-        return LAGGING, "INTACT, mais la fin du journal n’est pas ancrée dans le délai permis."
+        unchecked = (
+            "" if trust.roots else " Sans --tsa-root, aucun jeton ne compte : seules vos notes (--since) ancrent."
+        )
+        return LAGGING, f"INTACT, mais la fin du journal n’est pas ancrée dans le délai permis.{unchecked}"
     if not trust.keys and not trust.since:
         # A token dates and does not name: what it covers existed then, whoever's journal it is (RFC 3161).
         return (
@@ -171,7 +179,7 @@ def _doubt(trust: audit.Trust, seen: telling.Seen) -> str:
 
 
 def _lag(log: audit.LogReport) -> float:
-    """Return the seconds between the oldest record that no anchor covers and the end of the journal."""
+    """Return the seconds between the oldest record that no anchor covers and the last, which an export dates: its own."""
     if not log.unanchored_since:
         return 0
     return (record.parse_time(log.time) - record.parse_time(log.unanchored_since)) / timedelta(seconds=1)

@@ -34,7 +34,7 @@ class LogReport:
     trusted_size: int = 0
     """How many records the anchors given by the auditor cover."""
     anchored_size: int = 0
-    """How many records a time-stamp or a note kept by the auditor covers."""
+    """How many records a time-stamp that was checked, or a note kept by the auditor, covers."""
     unanchored: int = 0
     """Records after these, anchors themselves left out."""
     unanchored_since: str = ""
@@ -67,6 +67,8 @@ class Trust:
 
     keys: Sequence[note.Verifier] = ()
     since: Sequence[note.Checkpoint] = ()
+    shown: Sequence[note.Checkpoint] = ()
+    """Those that receipts rightly stand under: no journal may contradict them, and they date nothing."""
     roots: Sequence[x509.Certificate] = ()
     """Roots of timestamping authorities: without any, tokens are listed and not checked."""
 
@@ -89,7 +91,7 @@ def verify(where: Source, trust: Trust, search: issued.Search | None = None) -> 
         report.add(_lost(audit, audits))
         report.add(audit.withheld() if whole else ())
     report.bound = _bound(audits)
-    for kept in trust.since:
+    for kept in (*trust.since, *trust.shown):
         if _log_of(kept.origin) not in audits:
             report.add([Finding(Code.CHECKPOINT_MISMATCH, max(kept.size - 1, 0), _log_of(kept.origin), kept.origin)])
     return report
@@ -163,14 +165,17 @@ class _Audit:
         self._keys = self._trusted if current and self._trusted else [*self._trusted, *claims.own_key(about)]
         self._own_key = claims.own_key(about)
         self._sizes = {int(match[1]) for match in map(_NOTE, where.names(f"{folder}checkpoints")) if match}
-        kept = [(held.size, held.root) for held in trust.since if _log_of(held.origin) == self.seen.log]
-        marks: list[tuple[int, bytes]] = sorted([*kept, *((size, b"") for size in self._sizes)])
+        held = [mark for mark in (*trust.since, *trust.shown) if _log_of(mark.origin) == self.seen.log]
+        roots = ((mark.size, mark.root) for mark in held)
+        marks: list[tuple[int, bytes]] = sorted([*roots, *((size, b"") for size in self._sizes)])
         self._marks = deque(marks)
         self._purges, recorded = claims.announced(where, f"{folder}journal.jsonl")
         self._tokens = tokens.examine(where, folder, self._sizes, recorded, trust.roots)
         self.seen.timestamps, self.seen.dated = self._tokens.names, self._tokens.dated
         self._dated = self._tokens.stamped if trust.roots else set()
-        self.seen.anchored_size = max([*self._tokens.stamped, *(size for size, _ in kept)], default=0)
+        # A token that nobody checked may be anything: it makes no record any safer.
+        kept = [mark.size for mark in held if mark in trust.since]
+        self.seen.anchored_size = max([*self._dated, *kept], default=0)
         self.signed_size = 0
         """The size of the newest checkpoint that is rightly signed."""
         self.cited: dict[str, Any] = {}

@@ -72,6 +72,7 @@ def _of_log(log: audit.LogReport, *, roots: bool) -> list[str]:
     tokens = len(log.timestamps)
     there = agree(tokens, "jeton d’horodatage présent", "jetons d’horodatage présents")
     checked = agree(tokens, "vérifié")
+    unchecked = agree(tokens, "il ne compte pas", "ils ne comptent pas")
     since = f" depuis le {log.unanchored_since}" if log.unanchored_since else ""
     return [
         f"Journal {log.log} ({log.origin})",
@@ -80,9 +81,13 @@ def _of_log(log: audit.LogReport, *, roots: bool) -> list[str]:
         f"  racine {log.root}",
         f"  {log.purged} {agree(log.purged, 'contenu effacé', 'contenus effacés')}, {log.withheld} {agree(log.withheld, 'retenu')}, "
         f"couverts par vos ancres : {log.trusted_size}",
-        f"  {log.unanchored} {agree(log.unanchored, 'enregistrement')} sans horodatage{since}",
+        f"  {log.unanchored} {agree(log.unanchored, 'enregistrement')} sans ancre qui date{since}",
         f"  {tokens} {there}, "
-        + (f"{checked}, dernière date certaine : {log.dated or '—'}" if roots else f"non {checked}"),
+        + (
+            f"{checked}, dernière date certaine : {log.dated or '—'}"
+            if roots
+            else f"non {checked} sans --tsa-root : {unchecked}"
+        ),
     ]
 
 

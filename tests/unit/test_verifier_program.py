@@ -144,6 +144,39 @@ def test_the_exit_status_says_what_the_anchors_prove(run, brought, journal, tmp_
         assert json.loads(run(place, "--json", *arguments)[1])["status"] == expected
 
 
+def test_a_token_that_was_not_checked_and_a_receipt_s_checkpoint_anchor_nothing(
+    run, journal, dated, saved, tsa, tmp_path
+):
+    """Anybody can put junk where a token stands; what remains is checked with the same journal, dated for good or not."""
+    journal.add("document.consulted", after=timedelta(minutes=10))
+    journal.close()
+    size = len(journal.records)
+    journal.tokens[f"{size}.1.tsr"] = b"junk"
+    place = maker.save(journal.files(), tmp_path / "export")
+    anchors = ("--vkey", journal.vkey, *LAG)
+
+    status, told = run(place, *anchors, "--receipt", saved(journal.receipt(3)))
+    assert (status, "Sans --tsa-root, aucun jeton ne compte" in told) == (LAGGING, True)
+    assert f"{size} enregistrements sans ancre qui date depuis le {maker.record.format_time(maker.START)[:18]}" in told
+    assert "2 jetons d’horodatage présents, non vérifiés sans --tsa-root : ils ne comptent pas" in told
+    (tmp_path / "kept.note").write_bytes(journal.notes[size])
+    assert run(place, *anchors, "--since", tmp_path / "kept.note")[0] == INTACT
+    token = tsa.reply(tsa.query(journal.notes[size]))
+    journal.tokens[f"{size}.1.tsr"] = token
+    assert run(maker.save(journal.files(), tmp_path / "dated"), *anchors, "--tsa-root", tsa.pem)[0] == INTACT
+
+
+def test_the_lag_grows_until_the_export_though_nothing_else_was_recorded(run, journal, tsa, tmp_path):
+    journal.add("document.consulted")
+    journal.add("journal.exported", after=timedelta(days=30))
+    journal.checkpoint()
+    place = maker.save(journal.files(), tmp_path / "export")
+    anchors = ("--vkey", journal.vkey, "--tsa-root", tsa.pem, "--max-anchor-lag")
+
+    assert run(place, *anchors, 29 * 86400)[0] == LAGGING
+    assert run(place, *anchors, 31 * 86400)[0] == INTACT
+
+
 @pytest.mark.parametrize("lag", ["nan", "inf", "-1", "x"])
 def test_a_lag_that_is_no_duration_is_refused(run, brought, lag):
     with pytest.raises(SystemExit) as refused:
