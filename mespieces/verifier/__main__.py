@@ -115,12 +115,14 @@ def _kept(path: Path, vkeys: Sequence[str]) -> note.Checkpoint:
     if copied:
         return copied
     keys = [note.parse_vkey(text) for text in vkeys]
+    origin = note.stranger(data, keys)
+    # A journal that was reopened keeps its key most often, under another origin: what it signed then is known by it.
+    known = [*keys, *(key._replace(name=origin) for key in keys if origin)]
     try:
-        return note.read_checkpoint(data, keys) if keys else note.parse_checkpoint(note.split(data)[0])
+        return note.read_checkpoint(data, known) if keys else note.parse_checkpoint(note.split(data)[0])
     except (note.NoteRefused, note.CheckpointRefused) as error:
         raise Fault(
-            f"« {path.name} » n’est pas un point de contrôle de ce journal. Donnez la note telle qu’elle a été jointe ou "
-            f"téléchargée, ou recopiez dans un fichier, en trois lignes, le journal, le nombre et la racine ({error})."
+            _OTHER.format(path.name, origin) if origin and keys else _NO_NOTE.format(path.name, error)
         ) from error
 
 
@@ -196,6 +198,15 @@ def _give_up(words: str, *, as_json: bool) -> int:
 def _say(words: str) -> None:
     sys.stdout.write(f"{words}\n")
 
+
+_OTHER = (
+    "« {} » est un point de contrôle du journal « {} », que ne signe aucune des clés données. Un journal rouvert peut en avoir "
+    "une autre que celui qu’il continue : donnez les deux (--vkey, une fois par clé ; la page /audit montre chacune)."
+)
+_NO_NOTE = (
+    "« {} » n’est pas un point de contrôle de ce journal. Donnez la note telle qu’elle a été jointe ou "
+    "téléchargée, ou recopiez dans un fichier, en trois lignes, le journal, le nombre et la racine ({})."
+)
 
 if __name__ == "__main__":
     sys.exit(main())

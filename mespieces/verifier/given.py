@@ -86,6 +86,11 @@ def _held(path: Path, pdfs: list[issued.Pdf], *, listed: bool) -> Iterator[tuple
 
 def _verified(name: str, read: receipt.Receipt, trust: audit.Trust) -> Given:
     verdict = receipt.verify(read, trust.keys)
+    origin = note.stranger(read.tlog_proof.partition("\n\n")[2].encode(), trust.keys)
+    if origin and trust.keys:
+        about = f"du journal « {origin} », dont la clé n’est pas donnée : --vkey"
+        found = [one._replace(about=about) if one.code == Code.BAD_SIGNATURE else one for one in verdict.findings]
+        verdict = verdict._replace(findings=found)
     if read.timestamp is None:
         return Given(name, verdict, "absent", "")
     if not trust.roots:

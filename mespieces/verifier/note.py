@@ -184,6 +184,15 @@ def read_checkpoint(data: bytes, trusted: Iterable[Verifier]) -> Checkpoint:
     return checkpoint
 
 
+def stranger(data: bytes, trusted: Iterable[Verifier]) -> str:
+    """Return the origin of a checkpoint of which no trusted key is, "" when one is, or when `data` is no checkpoint."""
+    try:
+        origin = parse_checkpoint(split(data)[0]).origin
+    except (NoteRefused, CheckpointRefused):
+        return ""
+    return "" if origin in {of.name for of in trusted} else origin
+
+
 def encode_base64(data: bytes) -> str:
     """Write `data` in base64 (RFC 4648 §4)."""
     return base64.b64encode(data).decode()

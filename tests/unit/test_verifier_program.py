@@ -265,7 +265,41 @@ def test_a_note_saved_by_an_editor_with_its_own_line_ends_is_an_anchor(run, jour
     assert run(place, "--since", kept, "--vkey", journal.vkey)[0] == UNCHECKED
 
 
+@pytest.mark.parametrize("changed", [False, True], ids=["same key", "key changed since"])
+def test_a_note_of_the_journal_that_was_reopened_is_verified_or_its_key_asked_for(run, tmp_path, changed):
+    before = maker.ordinary(3)
+    after = maker.Journal(4, key=None if changed else before.key)
+    head, size = before.leaves[-1].hex(), len(before.leaves)
+    cited = {"log": before.log, "size": size, "head": head, "checkpoint": {"size": size, "root": "00" * 32}}
+    after.add("journal.opened", detail={"reopened": cited})
+    after.close()
+    earlier = {f"previous/{before.log}/{name}": data for name, data in before.files().items()}
+    place, kept = maker.save({**after.files(), **earlier}, tmp_path / "export"), tmp_path / "kept.note"
+    kept.write_bytes(before.notes[5])
+
+    status, told = run(place, "--since", kept, "--vkey", after.vkey)
+    assert status == (UNCHECKED if changed else INTACT)
+    assert (f"« kept.note » est un point de contrôle du journal « {before.origin} »" in told) == changed
+    assert ("donnez les deux (--vkey, une fois par clé" in told) == changed
+    assert run(place, "--since", kept, "--vkey", after.vkey, "--vkey", before.vkey)[0] == INTACT
+    forged = note.sign_checkpoint(note.Checkpoint(before.origin, 5, bytes(32)), maker.ordinary(9).key)
+    kept.write_bytes(forged)
+    assert run(place, "--since", kept, "--vkey", after.vkey)[0] == UNCHECKED
+    kept.write_bytes(note.sign_checkpoint(note.Checkpoint(before.origin, 5, bytes(32)), before.key))
+    assert run(place, "--since", kept, "--vkey", after.vkey, "--vkey", before.vkey)[0] == TAMPERED
+
+
 # Receipts
+
+
+def test_a_receipt_of_a_journal_whose_key_was_not_given_says_so(run, journal, saved, tmp_path):
+    other = maker.ordinary(2)
+    status, told = run("--receipt", saved(other.receipt(3)), "--vkey", journal.vkey)
+    assert (status, f"du journal « {other.origin} », dont la clé n’est pas donnée : --vkey" in told) == (TAMPERED, True)
+
+    place = maker.save(journal.files(), tmp_path / "export")
+    status, told = run(place, "--receipt", saved(other.receipt(3)), "--vkey", journal.vkey, "--vkey", other.vkey)
+    assert (status, "CHECKPOINT_MISMATCH 8 : le journal" in told, other.origin in told) == (TAMPERED, True, True)
 
 
 @pytest.fixture
