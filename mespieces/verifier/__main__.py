@@ -4,14 +4,16 @@ import argparse
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 
 from mespieces.verifier import audit, export, given, issued, note, progress, record, telling, timestamp
-from mespieces.verifier.faults import Fault
+from mespieces.verifier.faults import Fault, why
 from mespieces.verifier.findings import Code
 
 INTACT, TAMPERED, UNCHECKED, LAGGING = 0, 1, 2, 3
@@ -37,8 +39,8 @@ def _verify(argv: Sequence[str] | None) -> int:
     options = _parser().parse_args(argv)
     try:
         trust = audit.Trust(
-            keys=[note.parse_vkey(text) for text in options.vkey],
-            since=[_kept(path, options.vkey) for path in options.since],
+            keys=(keys := [_key(text) for text in options.vkey]),
+            since=[_kept(path, keys) for path in options.since],
             roots=timestamp.read_roots(options.tsa_root.read_bytes()) if options.tsa_root else (),
         )
         receipts, pdfs = given.examine(options.receipt, trust, listed=bool(options.export))
@@ -48,7 +50,8 @@ def _verify(argv: Sequence[str] | None) -> int:
         given.look(search, receipts)
         report = _examined(options, held, search) if options.export else None
     except (Fault, OSError) as error:
-        return _give_up(f"Vérification impossible : {error}", as_json=options.json)
+        words = why(error) if isinstance(error, OSError) else error
+        return _give_up(f"Vérification impossible : {words}", as_json=options.json)
     if report is None and not receipts:
         return _give_up("Indiquez un export ou un reçu (--receipt).", as_json=options.json)
     seen = telling.Seen(report, receipts, search, _pdfs(search, report))
@@ -61,18 +64,35 @@ def _verify(argv: Sequence[str] | None) -> int:
     return status
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def add_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, prefix or "Usage : ")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say that the command was not understood, in French, and end as what could not be checked."""
+        wrong = next(iter(re.findall(r"--[a-z-]+", message)), message.rpartition(": ")[2])
+        self.exit(UNCHECKED, f"{self.format_usage()}La commande n’est pas comprise à « {wrong} » : voyez --help.\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mespieces-verify",
+        add_help=False,
+        formatter_class=_Help,
         description="Vérifie un export du journal, ou un reçu, contre les ancres de la personne qui contrôle.",
         epilog="Sorties : 0 intact ; 1 altéré ; 2 vérification impossible ; 3 intact, mais la fin n’est pas encore datée.",
     )
-    parser.add_argument("export", type=Path, nargs="?", metavar="EXPORT", help="dossier ou archive .zip")
-    parser.add_argument(
-        "--vkey", action="append", default=[], metavar="KEY", help="clé publique connue (plusieurs fois)"
+    what = parser.add_argument_group("Ce qui est vérifié\N{NO-BREAK SPACE}")
+    anchors = parser.add_argument_group("Vos ancres\N{NO-BREAK SPACE}")
+    how = parser.add_argument_group("Autrement\N{NO-BREAK SPACE}")
+    what.add_argument("export", type=Path, nargs="?", metavar="EXPORT", help="dossier ou archive .zip")
+    anchors.add_argument(
+        "--vkey", action="append", default=[], metavar="CLÉ", help="clé publique connue (plusieurs fois)"
     )
-    parser.add_argument("--tsa-root", type=Path, metavar="PEM", help="racine de l’autorité d’horodatage")
-    parser.add_argument(
+    anchors.add_argument("--tsa-root", type=Path, metavar="PEM", help="racine de l’autorité d’horodatage")
+    anchors.add_argument(
         "--since",
         type=Path,
         action="append",
@@ -80,21 +100,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NOTE",
         help="point de contrôle gardé, ou journal, nombre et racine recopiés d’un papier (plusieurs fois)",
     )
-    parser.add_argument(
+    what.add_argument(
         "--receipt",
         type=Path,
         action="append",
         default=[],
-        metavar="FILE",
+        metavar="FICHIER",
         help="reçu, attestation PDF qui en porte, ou dossier de ceux-ci (plusieurs fois), avec ou sans export",
     )
-    parser.add_argument(
+    how.add_argument(
         "--max-anchor-lag",
         type=_seconds,
-        metavar="SECONDS",
+        metavar="SECONDES",
         help="retard permis de l’ancrage, compté jusqu’à la date de l’export",
     )
-    parser.add_argument("--json", action="store_true", help="écrit le résultat en JSON")
+    how.add_argument("--json", action="store_true", help="écrit le résultat en JSON")
+    how.add_argument("-h", "--help", action="help", help="montre cette aide")
     return parser
 
 
@@ -105,7 +126,16 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _kept(path: Path, vkeys: Sequence[str]) -> note.Checkpoint:
+def _key(text: str) -> note.Verifier:
+    try:
+        return note.parse_vkey(text)
+    except note.NoteRefused as error:
+        raise Fault(
+            f"« {text} » n’est pas la clé d’un journal : recopiez-la entière, comme /audit la montre"
+        ) from error
+
+
+def _kept(path: Path, keys: Sequence[note.Verifier]) -> note.Checkpoint:
     """Read a checkpoint the auditor kept; with a key at hand, its signature must be right too.
 
     What was copied from paper bears none: three lines, the journal, the size and the root in hexadecimal.
@@ -114,16 +144,13 @@ def _kept(path: Path, vkeys: Sequence[str]) -> note.Checkpoint:
     copied = note.parse_copied(data)
     if copied:
         return copied
-    keys = [note.parse_vkey(text) for text in vkeys]
     origin = note.stranger(data, keys)
     # A journal that was reopened keeps its key most often, under another origin: what it signed then is known by it.
     known = [*keys, *(key._replace(name=origin) for key in keys if origin)]
     try:
         return note.read_checkpoint(data, known) if keys else note.parse_checkpoint(note.split(data)[0])
     except (note.NoteRefused, note.CheckpointRefused) as error:
-        raise Fault(
-            _OTHER.format(path.name, origin) if origin and keys else _NO_NOTE.format(path.name, error)
-        ) from error
+        raise Fault(_OTHER.format(path.name, origin) if origin and keys else _NO_NOTE.format(path.name)) from error
 
 
 def _examined(options: argparse.Namespace, trust: audit.Trust, search: issued.Search) -> audit.Report:
@@ -191,7 +218,7 @@ def _give_up(words: str, *, as_json: bool) -> int:
     if as_json:
         _say(json.dumps({"status": UNCHECKED, "conclusion": words}, ensure_ascii=False))
     else:
-        _say(words)
+        _say(telling.shown(words))
     return UNCHECKED
 
 
@@ -205,7 +232,7 @@ _OTHER = (
 )
 _NO_NOTE = (
     "« {} » n’est pas un point de contrôle de ce journal. Donnez la note telle qu’elle a été jointe ou "
-    "téléchargée, ou recopiez dans un fichier, en trois lignes, le journal, le nombre et la racine ({})."
+    "téléchargée, ou recopiez dans un fichier, en trois lignes, le journal, le nombre et la racine."
 )
 
 if __name__ == "__main__":

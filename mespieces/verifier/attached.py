@@ -47,7 +47,7 @@ def _opened(data: bytes) -> Iterator[pikepdf.Pdf]:
         with pikepdf.open(io.BytesIO(data)) as document:
             yield document
     except (pikepdf.PdfError, ValueError, TypeError, RuntimeError) as error:
-        raise PdfRefused("ce fichier n’est pas un PDF qui puisse être lu") from error
+        raise PdfRefused(f"this is not a PDF that can be read: {error}") from error
 
 
 def _is_object(text: bytes) -> bool:

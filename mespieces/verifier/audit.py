@@ -80,7 +80,7 @@ def verify(where: Source, trust: Trust, search: issued.Search | None = None) -> 
     """
     report = Report()
     audits: dict[str, _Audit] = {}
-    for folder in ("", *_earlier(where, "")):
+    for folder in export.folders(where):
         audit = _Audit(where, folder, trust, search, current=not folder)
         if audits.setdefault(audit.seen.log, audit) is not audit:  # two readers could see two journals
             raise Unreadable(f"le journal {audit.seen.log} figure deux fois dans l’export")
@@ -107,12 +107,6 @@ def _bound(audits: dict[str, "_Audit"]) -> bool:
             bound.add(before)
             queue.append(before)
     return len(bound) == len(audits)
-
-
-def _earlier(where: Source, folder: str) -> Iterator[str]:
-    for name in where.names(f"{folder}previous"):
-        yield f"{folder}previous/{name}/"
-        yield from _earlier(where, f"{folder}previous/{name}/")
 
 
 def _lost(audit: "_Audit", audits: dict[str, "_Audit"]) -> Iterator[Finding]:

@@ -2,20 +2,23 @@
 
 import io
 import json
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOENT
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeGuard
 
 import orjson
 
 from mespieces.verifier import canonical
 from mespieces.verifier.chain import WITHHELD, Payload, Withheld
-from mespieces.verifier.faults import Fault
+from mespieces.verifier.faults import Fault, why
 
 LONGEST_LINE = 8 * 1024 * 1024
+ABOUT = "log.json"
 LARGEST_FILE = 1024 * 1024
 BLOCK = 256 * 1024
 SALT = 32
@@ -47,19 +50,22 @@ class Source(Protocol):
 
 
 class Folder:
-    """An export in a folder."""
+    """An export in a folder. A link to another is not followed: it could lead back, or anywhere."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file for reading."""
-        return (self._path / name).open("rb")
+        """Open a file for reading; what is there and no file, as a pipe that nobody fills, is not."""
+        path = self._path / name
+        if not path.is_file():
+            raise FileNotFoundError(ENOENT, "no file", str(path))
+        return path.open("rb")
 
     def names(self, folder: str) -> list[str]:
         """Return the names directly inside a folder."""
         path = self._path / folder
-        return sorted(item.name for item in path.iterdir()) if path.is_dir() else []
+        return sorted(item.name for item in path.iterdir() if not item.is_symlink()) if path.is_dir() else []
 
     def size(self, name: str) -> int:
         """Return a file's length."""
@@ -68,13 +74,18 @@ class Folder:
 
 
 class Archive:
-    """An export in a `.zip`. Raises `Unreadable` when a name stands twice in it: two readers could see two journals."""
+    """An export in a `.zip`. Raises `Unreadable` for names that two readers could take for two journals.
+
+    A name stands twice in it, but for capitals or accents as some disks have it; or it leads elsewhere than it says.
+    """
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         names = archive.namelist()
-        if len(set(names)) != len(names):
+        if len({unicodedata.normalize("NFC", name).casefold() for name in names}) != len(names):
             raise Unreadable("un même nom figure deux fois dans l’archive")
+        if any({"", ".", ".."} & set(name.removesuffix("/").split("/")) or "\\" in name for name in names):
+            raise Unreadable("un nom de l’archive mène ailleurs que dans l’export")
         self._folders: dict[str, set[str]] = {}
         for name in names:
             parts = name.rstrip("/").split("/")
@@ -94,17 +105,65 @@ class Archive:
         return self._archive.NameToInfo[name].file_size if name in self._archive.NameToInfo else 0
 
 
+class Within:
+    """An export in the one folder of another place."""
+
+    def __init__(self, where: Source, folder: str) -> None:
+        self._where, self._folder = where, folder
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file for reading."""
+        return self._where.open(f"{self._folder}/{name}")
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names directly inside a folder."""
+        return self._where.names(f"{self._folder}/{folder}")
+
+    def size(self, name: str) -> int:
+        """Return a file's length."""
+        return self._where.size(f"{self._folder}/{name}")
+
+
+def found(where: Source) -> Source:
+    """Return the export that is in this place: there, or in the only folder there that holds one. Raises `Unreadable`.
+
+    File managers pack a folder with its name; of two exports one reader could see the one, another the other.
+    """
+    if ABOUT in where.names(""):
+        return where
+    folders = [name for name in where.names("") if ABOUT in where.names(name)]
+    if len(folders) > 1:
+        raise Unreadable(f"{len(folders)} exports sont à cet endroit : donnez-en un seul")
+    if not folders:
+        raise Unreadable(f"ce n’est pas un export du journal : {ABOUT} n’y est pas")
+    return Within(where, folders[0])
+
+
 @contextmanager
 def source(path: Path) -> Iterator[Source]:
     """Open the export at `path`. Raises `Unreadable`, also for what goes wrong while it is being read."""
     try:
         if path.is_dir():
-            yield Folder(path)
+            yield found(Folder(path))
         else:
             with zipfile.ZipFile(path) as archive:
-                yield Archive(archive)
+                yield found(Archive(archive))
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error) as error:
-        raise Unreadable(f"l’export ne peut pas être lu ({error})") from error
+        words = "il n’est pas entier, ou n’est ni un dossier ni une archive .zip"
+        raise Unreadable(f"l’export ne peut pas être lu : {why(error) if _is_of_system(error) else words}") from error
+
+
+def folders(where: Source) -> Iterator[str]:
+    """Yield the folders of the journals in an export: its own, "", and those of earlier ones, as they are nested.
+
+    What a file manager leaves beside them, with a name that begins with a dot, is no journal.
+    """
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        earlier = (name for name in reversed(where.names(f"{folder}previous")) if not name.startswith("."))
+        waiting += (f"{folder}previous/{name}/" for name in earlier)
 
 
 def read(where: Source, name: str) -> bytes | None:
@@ -209,6 +268,10 @@ def _write(payload: Payload) -> str:
         return '{"withheld":true}'
     salt, body = payload
     return f'{{"body":{canonical.quote(body.decode())},"salt":"{salt.hex()}"}}'
+
+
+def _is_of_system(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.filename is not None
 
 
 _AS_WRITTEN = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE

@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 
 def tell(finding: Finding) -> str:
     """Return the sentence, in French, that explains a finding."""
-    about = f" ({finding.about})" if finding.about else ""
+    about = f" ({_GROUPS.get(finding.about, finding.about)})" if finding.about else ""
     return f"{finding.code} {finding.sequence} : {_WORDS[finding.code]}{about}"
 
 
@@ -52,3 +52,4 @@ _WORDS = {
     Code.BAD_SIGNATURE: "la signature du point de contrôle qui s’arrête ici n’est pas celle de la clé attendue",
     Code.BAD_TIMESTAMP: "le jeton d’horodatage de ce point de contrôle manque ou n’est pas valable",
 }
+_GROUPS = {"proof": "qui et quoi", "trace": "adresse et navigateur"}

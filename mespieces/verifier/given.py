@@ -42,12 +42,21 @@ def examine(paths: Sequence[Path], trust: audit.Trust, *, listed: bool) -> Exami
     roots: dict[tuple[str, int], bytes] = {}
     for path in (one for given_path in paths for one in _files(given_path)):
         for name, data in _held(path, found.pdfs, listed=listed):
-            given = _verified(name, receipt.parse(data), trust)
+            given = _verified(name, _parsed(name, data), trust)
             seen = given.verdict.checkpoint
             if seen and roots.setdefault((seen.origin, seen.size), seen.root) != seen.root:
                 given = _void(given, Code.CHECKPOINT_MISMATCH)
             found.receipts.append(given)
     return found
+
+
+def _parsed(name: str, data: bytes) -> receipt.Receipt:
+    try:
+        return receipt.parse(data)
+    except receipt.ReceiptRefused as error:
+        raise Fault(
+            f"« {name} » n’est pas un reçu : donnez-le tel que vous l’avez téléchargé, sans le changer"
+        ) from error
 
 
 def look(search: issued.Search, receipts: Sequence[Given]) -> None:
@@ -64,7 +73,7 @@ def _files(path: Path) -> Iterator[Path]:
         return
     found = sorted(one for one in path.iterdir() if one.suffix.lower() in {".json", ".pdf"})
     if not found:
-        raise NothingCarried(f"aucun reçu dans le dossier {path.name}")
+        raise NothingCarried(f"aucun reçu dans le dossier « {path.name} »")
     yield from found
 
 
@@ -76,17 +85,20 @@ def _held(path: Path, pdfs: list[issued.Pdf], *, listed: bool) -> Iterator[tuple
     # Reading PDFs takes a library that no JSON receipt needs.
     from mespieces.verifier import attached
 
-    carried = attached.receipts(data)
-    pdfs.append(issued.Pdf(path.name, hashlib.sha256(data).hexdigest(), attached.made(data)))
+    try:
+        carried, made = attached.receipts(data), attached.made(data)
+    except attached.PdfRefused as error:
+        raise Fault(f"« {path.name} » n’est pas un PDF qui puisse être lu") from error
+    pdfs.append(issued.Pdf(path.name, hashlib.sha256(data).hexdigest(), made))
     if not carried and not listed:
-        raise NothingCarried(f"aucun reçu n’est joint à {path.name}")
+        raise NothingCarried(f"aucun reçu n’est joint à « {path.name} »")
     for name, text in carried.items():
         yield f"{path.name}, {name}", text
 
 
 def _verified(name: str, read: receipt.Receipt, trust: audit.Trust) -> Given:
     verdict = receipt.verify(read, trust.keys)
-    origin = note.stranger(read.tlog_proof.partition("\n\n")[2].encode(), trust.keys)
+    origin = note.stranger(read.tlog_proof.partition("\n\n")[2].encode(errors="replace"), trust.keys)
     if origin and trust.keys:
         about = f"du journal « {origin} », dont la clé n’est pas donnée : --vkey"
         found = [one._replace(about=about) if one.code == Code.BAD_SIGNATURE else one for one in verdict.findings]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Self, TextIO, cast
 
+from mespieces.verifier import export
 from mespieces.verifier.export import Source
 
 EVERY = 0.2  # seconds between two pictures
@@ -33,7 +34,7 @@ class _Watched:
     def __init__(self, where: Source, screen: TextIO, after: float) -> None:
         self._where, self._screen = where, screen
         self.names, self.size = where.names, where.size
-        self._total = READ_TWICE * sum(where.size(f"{folder}{_JOURNAL}") for folder in _folders(where))
+        self._total = READ_TWICE * sum(where.size(f"{folder}{_JOURNAL}") for folder in export.folders(where))
         self._read, self._drawn, self._next = 0, False, time.monotonic() + after
 
     def open(self, name: str) -> IO[bytes]:
@@ -72,9 +73,3 @@ class _Counted:
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
-
-
-def _folders(where: Source, folder: str = "") -> Iterator[str]:
-    yield folder
-    for name in where.names(f"{folder}previous"):
-        yield from _folders(where, f"{folder}previous/{name}/")

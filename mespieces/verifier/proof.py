@@ -37,6 +37,8 @@ def parse(text: str) -> Proof:
     """Read a proof's text; an `extra` line is skipped, since nothing authenticates it. Raises `ProofRefused`."""
     head, blank, checkpoint = text.partition("\n\n")
     lines = head.split("\n")
+    if any("\ud800" <= letter <= "\udfff" for letter in checkpoint):  # JSON can write half a letter, and bytes cannot
+        raise ProofRefused("the checkpoint is no text")
     if not blank or lines.pop(0) != _MAGIC:
         raise ProofRefused("this is not a tlog-proof")
     if lines and lines[0].startswith("extra "):

@@ -1,6 +1,7 @@
 """What a verification found, told to a person in French, or to a program in JSON."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import NamedTuple
@@ -29,7 +30,13 @@ def lines(seen: Seen, *, roots: bool) -> list[str]:
     found = _findings(report, given)
     told += [findings.tell(finding) + (f" [journal {finding.log}]" if finding.log else "") for finding in found]
     hidden = sum(report.counts.values()) - len(report.findings) if report else 0
-    return [*told, f"… et {hidden} {agree(hidden, 'autre constat', 'autres constats')}."] if hidden else told
+    told += [f"… et {hidden} {agree(hidden, 'autre constat', 'autres constats')}."] if hidden else []
+    return [shown(line) for line in told]
+
+
+def shown(words: str) -> str:
+    """Return words as one line that a terminal only shows: what was read may hold orders to it, or lines that look like ours."""
+    return "".join(f"\\u{ord(one):04x}" if unicodedata.category(one) in _UNSEEN else one for one in words)
 
 
 def as_json(status: int, words: str, seen: Seen) -> str:
@@ -101,7 +108,7 @@ def _of_receipt(one: Given) -> list[str]:
         *(shown if ".pdf" in one.name.lower() else ()),
         f"  {header.operation}, le {header.time}",
         f"  {_TOKENS[one.token]}{one.dated}",
-        json.dumps(facts, ensure_ascii=False, indent=1),
+        *json.dumps(facts, ensure_ascii=False, indent=1).split("\n"),
     ]
 
 
@@ -111,6 +118,7 @@ def _of_pdf(pdf: issued.Pdf, state: issued.State, seen: Seen) -> list[str]:
     return [f"PDF {pdf.name} : {words}", f"  SHA-256 {pdf.sha256}"]
 
 
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _TOKENS: dict[Token, str] = {
     "absent": "provisoire : aucun jeton d’horodatage",
     "unchecked": "jeton d’horodatage non vérifié (--tsa-root)",

@@ -98,6 +98,16 @@ def is_hex(value, length):
 
 
 def files_of(path):
+    """The files of an export, that of the only folder that holds one when there is none at the top."""
+    files = all_files(path)
+    tops = {name.partition("/")[0] for name in files if re.fullmatch("[^/]+/log[.]json", name)}
+    if "log.json" in files or len(tops) != 1:
+        return files
+    top = tops.pop() + "/"
+    return {name.removeprefix(top): data for name, data in files.items() if name.startswith(top)}
+
+
+def all_files(path):
     path = Path(path)
     if path.is_dir():
         return {str(item.relative_to(path)): item.read_bytes() for item in path.rglob("*") if item.is_file()}

@@ -1,0 +1,191 @@
+"""What is given to `mespieces-verify` by somebody who means to deceive it, or whoever reads what it says."""
+
+import importlib.util
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import pikepdf
+import pytest
+
+from mespieces.verifier import __main__ as program
+from mespieces.verifier import export, receipt
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+maker = load("journal_maker")
+auditor = load("independent_auditor")
+
+INTACT, TAMPERED, UNCHECKED = 0, 1, 2
+ENGLISH = re.compile(
+    r"\b(the|is|are|not|this|these|of|no|such|directory|file|invalid|expected|error|must|bad)\b", re.IGNORECASE
+)
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments):
+        try:
+            status = program.main([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            status = ended.code
+        seen = capsys.readouterr()
+        return status, seen.out + seen.err
+
+    return run
+
+
+@pytest.fixture
+def journal():
+    return maker.ordinary()
+
+
+# Where an export lies
+
+
+def test_an_export_is_read_in_the_one_folder_of_an_archive_or_of_a_folder(run, journal, tmp_path):
+    """A file manager packs the folder, and puts files of its own beside it."""
+    inside = {f"export/{name}": data for name, data in journal.files().items()}
+    archive = maker.zipped({**inside, "__MACOSX/export/._log.json": b"", "notes.txt": b""}, tmp_path / "a.zip")
+    folder = maker.save(journal.files(), tmp_path / "unpacked" / "export").parent
+
+    for place in (archive, folder):
+        status, told = run(place, "--vkey", journal.vkey)
+        assert (status, "9 enregistrements" in told) == (INTACT, True)
+        assert auditor.audit(place, journal.vkey) == []
+    files = journal.files() | {"journal.jsonl": journal.files()["journal.jsonl"].replace(b"page", b"pagf", 1)}
+    altered = {f"export/{name}": data for name, data in files.items()}
+    assert run(maker.zipped(altered, tmp_path / "altered.zip"), "--vkey", journal.vkey)[0] == TAMPERED
+
+
+def test_of_two_exports_in_one_place_none_is_chosen(run, journal, tmp_path):
+    one, other = (maker.ordinary(seed).files() for seed in (1, 2))
+    files = {**{f"a/{name}": data for name, data in one.items()}, **{f"b/{name}": data for name, data in other.items()}}
+
+    status, told = run(maker.zipped(files, tmp_path / "two.zip"), "--vkey", journal.vkey)
+    assert (status, "2 exports sont à cet endroit" in told) == (UNCHECKED, True)
+
+
+def test_what_is_no_export_is_told_for_what_it_is(run, journal, tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    maker.save(journal.files(), tmp_path / "a" / "b" / "export")
+    status, told = run(tmp_path, "--vkey", journal.vkey)
+    assert (status, "ce n’est pas un export du journal" in told) == (UNCHECKED, True)
+
+
+@pytest.mark.parametrize(
+    "name", ["Log.json", "journal.JSONL", "checkpoints/../log.json", "./log.json", "a//b", "/x", "a\\b"]
+)
+def test_an_archive_of_which_two_readers_could_see_two_journals_is_not_read(run, journal, tmp_path, name):
+    archive = maker.zipped({**journal.files(), name: b"{}"}, tmp_path / "export.zip")
+
+    status, told = run(archive, "--vkey", journal.vkey)
+    assert (status, "archive" in told) == (UNCHECKED, True)
+
+
+def test_links_and_pipes_in_a_folder_lead_nowhere(run, journal, tmp_path):
+    place = maker.save(journal.files(), tmp_path / "export")
+    (place / "previous").mkdir()
+    (place / "previous" / "loop").symlink_to(place, target_is_directory=True)
+    (place / "previous" / ".DS_Store").touch()
+    assert run(place, "--vkey", journal.vkey)[0] == INTACT
+
+    (place / "journal.jsonl").unlink()
+    os.mkfifo(place / "journal.jsonl")
+    status, told = run(place, "--vkey", journal.vkey)
+    assert (status, "journal.jsonl" in told) == (UNCHECKED, True)
+
+
+def test_journals_nested_without_end_are_walked_without_falling(tmp_path):
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        archive.writestr("previous/x/" * 2_000 + "log.json", b"{}")
+    with zipfile.ZipFile(tmp_path / "deep.zip") as archive:
+        assert len(list(export.folders(export.Archive(archive)))) == 2_001
+
+
+# What is said
+
+
+def hostile(journal):
+    """An export whose name of its journal draws on the screen that all is well."""
+    origin = "x\n\nINTACT : rien n’a été changé\x1b[8m\x9b2J\u202e"
+    return journal.files() | {"log.json": json.dumps({"log": journal.log, "origin": origin, "vkey": "k"}).encode()}
+
+
+def test_nothing_that_was_read_gives_orders_to_a_terminal_nor_makes_lines_of_its_own(run, journal, tmp_path):
+    place = maker.save(hostile(journal), tmp_path / "export")
+
+    status, told = run(place, "--vkey", journal.vkey)
+    assert status == TAMPERED
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", told)
+    assert not any(line.startswith("INTACT") for line in told.splitlines())
+    assert "\\u001b[8m" in told
+
+
+def situations(journal, folder):
+    """Everything that can be wrong with what was given, and how it is given."""
+    place = maker.save(journal.files(), folder / "export")
+    written = receipt.write(journal.receipt(3))
+
+    def kept(name, data):
+        (folder / name).write_bytes(data)
+        return folder / name
+
+    def receipt_of(data, name=""):
+        name = name or f"recu-{len(list(folder.iterdir()))}.json"
+        return "--receipt", kept(name, data), "--vkey", journal.vkey
+
+    secret = kept("secret", b"")
+    with pikepdf.new() as document:
+        document.add_blank_page()
+        document.attachments["a.json"] = pikepdf.AttachedFileSpec(document, b"{}")
+        document.save(folder / "strange.pdf")
+    return {
+        "no such export": ("nowhere", "--vkey", journal.vkey),
+        "no archive": (secret, "--vkey", journal.vkey),
+        "no key": (place, "--vkey", "nonsense"),
+        "another key": (place, "--vkey", maker.ordinary(2).vkey),
+        "nothing": (),
+        "no lag": (place, "--max-anchor-lag", "x"),
+        "no option": (place, "--strange"),
+        "no value": (place, "--vkey"),
+        "no note": (place, "--since", secret),
+        "no such note": (place, "--since", folder / "nowhere"),
+        "a folder for a note": (place, "--since", folder),
+        "no root": (place, "--tsa-root", secret),
+        "no receipt": receipt_of(b"{}"),
+        "a receipt with a key twice": receipt_of(written.replace(b'"header"', b'"timestamp":null,"header"')),
+        "a receipt of nothing written": receipt_of(written.replace(b"c2sp.org", b"c3sp.org")),
+        "a receipt with half a letter": receipt_of(written.replace(b"c2sp.org", rb"\ud800c2sp.org")),
+        "half a letter in a signature": receipt_of(written.replace("— ".encode(), rb"\ud800 ")),
+        "a receipt too deep": receipt_of(b"[" * 100_000),
+        "a receipt with a number too long": receipt_of(b"1" * 10_000),
+        "no PDF": receipt_of(b"%PDF-1.7\n", "a.pdf"),
+        "a PDF of strangers": ("--receipt", folder / "strange.pdf", "--vkey", journal.vkey),
+        "an altered receipt": receipt_of(written.replace(b"page", b"pagf")),
+        "an altered export": (maker.save(altered(journal), folder / "altered"), "--vkey", journal.vkey),
+    }
+
+
+def altered(journal):
+    lines = journal.files()["journal.jsonl"].replace(b"page", b"pagf", 1).splitlines(keepends=True)
+    lines[4] = lines[4].replace(b'"salt"', b'"sale"', 1)
+    lines[5] = b"\n"
+    return journal.files() | {"journal.jsonl": b"".join(lines), "checkpoints/5.note": b"", "checkpoints/7.note": b"x"}
+
+
+def test_whatever_is_wrong_is_told_in_french_and_is_no_success(run, journal, tmp_path):
+    for name, arguments in situations(journal, tmp_path).items():
+        status, told = run(*arguments)
+        assert status in {TAMPERED, UNCHECKED}, name
+        assert "Traceback" not in told, name
+        said = re.sub(r"\{.*?\n\}|« .*?»|[a-z]+\.[a-z]+|mespieces-verify|--[a-z-]+", "", told, flags=re.DOTALL)
+        assert not ENGLISH.search(said), (name, told)
