@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -32,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNCHECKED
+    except Exception:  # noqa: BLE001 — Python would end with 1, which accuses
+        traceback.print_exc()
+        _say("Vérification impossible : ce programme s’est arrêté sur une faute qui est la sienne, dite ci-dessus.")
+        return UNCHECKED
     return status
 
 
@@ -49,6 +54,7 @@ def _verify(argv: Sequence[str] | None) -> int:
         search = issued.Search(pdfs)
         given.look(search, receipts)
         report = _examined(options, held, search) if options.export else None
+        receipts = given.compared(receipts, report.named) if report else receipts
     except (Fault, OSError) as error:
         words = why(error) if isinstance(error, OSError) else error
         return _give_up(f"Vérification impossible : {words}", as_json=options.json)

@@ -19,6 +19,10 @@ MOST_FINDINGS = 1000
 """Beyond, findings are counted and no longer kept: a ruined export must not fill the memory."""
 
 
+Named = dict[tuple[str, int], set[str]]
+"""The SHA-256 of each token that a journal names for a checkpoint, by the journal and the checkpoint's size."""
+
+
 @dataclass
 class LogReport:
     """What was seen of one journal."""
@@ -50,6 +54,8 @@ class Report:
     logs: list[LogReport] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    named: Named = field(default_factory=dict)
+    """For the checkpoints that receipts stand under, and no other."""
     bound: bool = False
     """Whether every journal is tied to an anchor the auditor gave: without it nothing is ever called intact."""
 
@@ -86,6 +92,7 @@ def verify(where: Source, trust: Trust, search: issued.Search | None = None) -> 
             raise Unreadable(f"le journal {audit.seen.log} figure deux fois dans l’export")
         report.add(audit.run())
         report.logs.append(audit.seen)
+        report.named |= audit.named
     whole = audits[report.logs[0].log].whole
     for audit in audits.values():
         report.add(_lost(audit, audits))
@@ -166,6 +173,8 @@ class _Audit:
         self._purges, recorded = claims.announced(where, f"{folder}journal.jsonl")
         self._tokens = tokens.examine(where, folder, self._sizes, recorded, trust.roots)
         self.seen.timestamps, self.seen.dated = self._tokens.names, self._tokens.dated
+        shown = {mark.size for mark in held if mark in trust.shown}
+        self.named = tokens.named(recorded, self.seen.log, shown)
         self._dated = self._tokens.stamped if trust.roots else set()
         # A token that nobody checked may be anything: it makes no record any safer.
         kept = [mark.size for mark in held if mark in trust.since]

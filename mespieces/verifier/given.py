@@ -10,6 +10,7 @@ from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code, Finding
 
 Token = Literal["absent", "unchecked", "verified", "refused"]
+_REFUSED: Token = "refused"  # noqa: S105 — a state
 
 
 class NothingCarried(Fault):
@@ -23,6 +24,7 @@ class Given(NamedTuple):
     verdict: receipt.Verdict
     token: Token
     dated: str
+    token_sha256: str = ""
 
 
 class Examined(NamedTuple):
@@ -66,6 +68,22 @@ def look(search: issued.Search, receipts: Sequence[Given]) -> None:
             search.look(verdict.header, verdict.facts)
 
 
+def compared(receipts: Sequence[Given], named: audit.Named) -> list[Given]:
+    """Return the receipts, void those whose token is not, to the byte, one that the journal named for their checkpoint."""
+    return [
+        _void(one._replace(token=_REFUSED, dated=""), Code.BAD_TIMESTAMP) if _is_other(one, named) else one
+        for one in receipts
+    ]
+
+
+def _is_other(one: Given, named: audit.Named) -> bool:
+    seen = one.verdict.checkpoint
+    if seen is None or one.token not in {"unchecked", "verified"}:
+        return False
+    hashes = named.get((seen.origin.rpartition("/")[2], seen.size))
+    return bool(hashes) and one.token_sha256 not in hashes
+
+
 def _files(path: Path) -> Iterator[Path]:
     """Give the file, or the receipts and PDFs of a folder. Raises `NothingCarried` for a folder without any."""
     if not path.is_dir():
@@ -105,13 +123,14 @@ def _verified(name: str, read: receipt.Receipt, trust: audit.Trust) -> Given:
         verdict = verdict._replace(findings=found)
     if read.timestamp is None:
         return Given(name, verdict, "absent", "")
+    sha256 = hashlib.sha256(read.timestamp).hexdigest()
     if not trust.roots:
-        return Given(name, verdict, "unchecked", "")
+        return Given(name, verdict, "unchecked", "", sha256)
     try:
         stated = receipt.date(read, trust.roots)
     except timestamp.TokenRefused:
-        return _void(Given(name, verdict, "refused", ""), Code.BAD_TIMESTAMP)
-    return Given(name, verdict, "verified", record.format_time(stated.time))
+        return _void(Given(name, verdict, "refused", "", sha256), Code.BAD_TIMESTAMP)
+    return Given(name, verdict, "verified", record.format_time(stated.time), sha256)
 
 
 def _void(given: Given, code: Code) -> Given:

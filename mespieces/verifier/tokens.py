@@ -49,6 +49,15 @@ def examine(
     return Tokens(names, stamped, dated, faults)
 
 
+def named(recorded: Mapping[str, str], log: str, sizes: Collection[int]) -> dict[tuple[str, int], set[str]]:
+    """Return the hashes that the journal gives of its tokens over these checkpoints."""
+    found: dict[tuple[str, int], set[str]] = {}
+    for name in filter(NAMED, recorded):
+        if _place(name)[0] in sizes:
+            found.setdefault((log, _place(name)[0]), set()).add(recorded[name])
+    return found
+
+
 def _place(name: str) -> tuple[int, int]:
     size, number, _ = name.split(".")
     return int(size), int(number)

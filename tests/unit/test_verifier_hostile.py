@@ -189,3 +189,19 @@ def test_whatever_is_wrong_is_told_in_french_and_is_no_success(run, journal, tmp
         assert "Traceback" not in told, name
         said = re.sub(r"\{.*?\n\}|« .*?»|[a-z]+\.[a-z]+|mespieces-verify|--[a-z-]+", "", told, flags=re.DOTALL)
         assert not ENGLISH.search(said), (name, told)
+
+
+def test_a_name_that_stands_in_a_refusal_gives_no_orders_either(run, journal, tmp_path):
+    about = json.dumps({"log": "x\x1b[2J\nINTACT", "origin": "x", "vkey": journal.vkey}).encode()
+    files = journal.files() | {"log.json": about}
+    twice = {**files, **{f"previous/x/{name}": data for name, data in files.items()}}
+
+    status, told = run(maker.save(twice, tmp_path / "export"), "--vkey", journal.vkey)
+    assert (status, "figure deux fois" in told, "\x1b" in told, told.count("\n")) == (UNCHECKED, True, False, 1)
+
+
+def test_a_fault_of_the_program_itself_accuses_nobody(run, journal, tmp_path, monkeypatch):
+    monkeypatch.setattr(program.audit, "verify", lambda *_: 1 / 0)
+
+    status, told = run(maker.save(journal.files(), tmp_path / "export"), "--vkey", journal.vkey)
+    assert (status, "une faute qui est la sienne" in told, "ZeroDivisionError" in told) == (UNCHECKED, True, True)

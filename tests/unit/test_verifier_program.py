@@ -347,6 +347,40 @@ def test_a_receipt_with_the_token_of_something_else_is_void(run, journal, dated,
         assert (status, "BAD_TIMESTAMP 3 :" in told, '"mode": "page"' in told) == (TAMPERED, True, False)
 
 
+def test_a_receipt_s_token_is_to_the_byte_the_one_that_the_export_names(run, journal, dated, saved, tsa, tmp_path):
+    """Some of a token's bytes are under no signature, as certificates sent for convenience: the journal's own hash covers them."""
+    sha256 = hashlib.sha256(dated.timestamp).hexdigest()
+    journal.add("journal.anchored", detail={"size": 5, "number": 1, "sha256": sha256})
+    journal.close()
+    place = maker.save(journal.files(), tmp_path / "export")
+    anchors, path = ("--vkey", journal.vkey, "--tsa-root", tsa.pem), saved(dated)
+    stated = receipt.date(dated, [tsa.root])
+    other = next(one for one in changes(dated.timestamp) if says_the_same(dated._replace(timestamp=one), stated, tsa))
+    changed = saved(dated._replace(timestamp=other), "changed.json")
+
+    for brought in (anchors, anchors[:2]):
+        assert run(place, "--receipt", path, *brought)[0] == INTACT
+        status, told = run(place, "--receipt", changed, *brought)
+        assert (status, "BAD_TIMESTAMP 3 :" in told, "il ne prouve rien" in told) == (TAMPERED, True, True)
+    assert run("--receipt", changed, *anchors)[0] == INTACT  # without the journal nothing covers them
+    undated = {name: data for name, data in maker.ordinary().files().items() if "timestamps" not in name}
+    elsewhere = maker.save(undated, tmp_path / "before")
+    assert run(elsewhere, "--receipt", changed, *anchors)[0] == INTACT  # nor in a journal that names no token of it
+
+
+def changes(data):
+    """The bytes with each one changed, from the last on: certificates are in the second half."""
+    for at in range(len(data) // 2, len(data)):
+        yield data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def says_the_same(changed, stated, tsa):
+    try:
+        return receipt.date(changed, [tsa.root]) == stated
+    except timestamp.TokenRefused:
+        return False
+
+
 def test_a_token_alone_does_not_say_whose_receipt_it_is(run, dated, saved, tsa):
     assert run("--receipt", saved(dated), "--tsa-root", tsa.pem)[0] == UNCHECKED
 
