@@ -10,7 +10,7 @@ from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code, Finding
 
 Token = Literal["absent", "unchecked", "verified", "refused"]
-_REFUSED: Token = "refused"  # noqa: S105 — a state
+_REFUSED: Token = "refused"
 
 
 class NothingCarried(Fault):
