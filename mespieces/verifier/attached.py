@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -22,12 +23,13 @@ class PdfRefused(Fault):
 def receipts(data: bytes) -> dict[str, bytes]:
     """Return the receipts embedded in a PDF, by file name, in the file's order. Raises `PdfRefused`.
 
-    Embedded files that are no JSON, beyond 1 MiB each, or beyond the two-thousandth, are left out.
+    Embedded files that are no JSON, beyond 1 MiB each, or beyond the two-thousandth, are left out; so are those packed in
+    another way than attestations pack them.
     """
     found: dict[str, bytes] = {}
     with _opened(data) as document:
         for name, attached in list(document.attachments.items())[:MOST]:
-            text = attached.get_file().read_bytes() if int(attached.get_file().size) <= LARGEST else b""
+            text = _content(attached.get_file().obj)
             if _is_object(text):
                 found[name] = text
     return found
@@ -48,6 +50,18 @@ def _opened(data: bytes) -> Iterator[pikepdf.Pdf]:
             yield document
     except (pikepdf.PdfError, ValueError, TypeError, RuntimeError) as error:
         raise PdfRefused(f"this is not a PDF that can be read: {error}") from error
+
+
+def _content(stream: pikepdf.Object) -> bytes:
+    """Return a stream's content, b"" when it is too long, whatever its length is said to be: a few bytes can hold gigabytes.
+
+    Attestations pack it once, or not at all; packed in another way it comes out as something else than a receipt.
+    """
+    data = stream.read_raw_bytes()
+    with suppress(zlib.error):
+        data = zlib.decompressobj().decompress(data, LARGEST + 1) if "/Filter" in stream else data
+        return data if len(data) <= LARGEST else b""
+    return b""
 
 
 def _is_object(text: bytes) -> bool:

@@ -9,6 +9,7 @@ from mespieces.verifier import audit, issued, note, receipt, record, timestamp
 from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code, Finding
 
+LARGEST = 64 * 1024 * 1024  # bytes
 Token = Literal["absent", "unchecked", "verified", "refused"]
 _REFUSED: Token = "refused"
 
@@ -80,7 +81,7 @@ def _is_other(one: Given, named: audit.Named) -> bool:
     seen = one.verdict.checkpoint
     if seen is None or one.token not in {"unchecked", "verified"}:
         return False
-    hashes = named.get((seen.origin.rpartition("/")[2], seen.size))
+    hashes = named.get((seen.origin.rpartition("/")[2], seen.size), set())
     return bool(hashes) and one.token_sha256 not in hashes
 
 
@@ -96,7 +97,10 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _held(path: Path, pdfs: list[issued.Pdf], *, listed: bool) -> Iterator[tuple[str, bytes]]:
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise Fault(f"« {path.name} » est trop grand pour être un reçu ou une attestation")
     if b"%PDF-" not in data[:1024]:
         yield path.name, data
         return

@@ -10,6 +10,8 @@ import select
 import shutil
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import pikepdf
 import pytest
 
 from mespieces.verifier import __main__ as program
-from mespieces.verifier import attached, audit, export, note, progress, receipt, timestamp
+from mespieces.verifier import attached, audit, export, given, note, progress, receipt, timestamp
 
 spec = importlib.util.spec_from_file_location("journal_maker", Path(__file__).with_name("journal_maker.py"))
 maker = importlib.util.module_from_spec(spec)
@@ -539,6 +541,40 @@ def test_embedded_files_beyond_measure_are_left_out():
         written = io.BytesIO()
         document.save(written)
     assert attached.receipts(written.getvalue()) == {"b": b'{"b":1}'}
+
+
+def test_an_embedded_file_that_lies_about_its_length_fills_no_memory():
+    with pikepdf.new() as document:
+        document.add_blank_page()
+        flate, short, long = pikepdf.Name.FlateDecode, b'{"a":1}' + b" " * 10, b'{"a":1}' + b" " * (64 << 20)
+        embedded = {
+            "a": (zlib.compress(long), flate),
+            "b": (zlib.compress(short), flate),
+            "c": (zlib.compress(zlib.compress(short)), pikepdf.Array([flate, flate])),
+            "d": (short, None),
+            "e": (b"not packed", flate),
+        }
+        for name, (data, filters) in embedded.items():
+            spec = pikepdf.AttachedFileSpec(document, b"")
+            spec.get_file().obj.write(data, filter=filters)
+            spec.get_file().obj.Params = pikepdf.Dictionary(Size=7)
+            document.attachments[name] = spec
+        written, none = io.BytesIO(), pikepdf.StreamDecodeLevel.none
+        document.save(written, stream_decode_level=none, compress_streams=False)
+    del long, embedded, data
+    tracemalloc.start()
+    try:
+        assert attached.receipts(written.getvalue()) == {"b": short, "d": short}
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_beyond_measure_is_no_receipt(run, journal, tmp_path, monkeypatch):
+    monkeypatch.setattr(given, "LARGEST", 100)
+    (tmp_path / "long.json").write_bytes(b" " * 101)
+    status, told = run("--receipt", tmp_path / "long.json", "--vkey", journal.vkey)
+    assert (status, "est trop grand" in told) == (UNCHECKED, True)
 
 
 # Waiting
