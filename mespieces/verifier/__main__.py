@@ -181,7 +181,8 @@ def _conclude(options: argparse.Namespace, trust: audit.Trust, seen: telling.See
         for finding in one.verdict.findings
         if trust.keys or finding.code != Code.BAD_SIGNATURE
     ]
-    if wrong or (report and report.counts) or "foreign" in seen.pdfs:
+    # An export that nothing ties to the auditor's anchors accuses no PDF.
+    if wrong or (report and (report.counts or (report.bound and "foreign" in seen.pdfs))):
         return TAMPERED, "ALTÉRÉ : ce qui a été présenté n’est pas ce qui avait été scellé."
     doubt = _doubt(trust, seen)
     if doubt:

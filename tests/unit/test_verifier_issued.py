@@ -88,6 +88,7 @@ def test_a_changed_pdf_with_genuine_receipts_is_not_the_one_issued(run, journal,
     status, told = run(place, "--receipt", changed, "--vkey", journal.vkey)
     assert (status, "ce n’est pas le PDF que ce journal a remis" in told) == (TAMPERED, True)
     assert run("--receipt", changed, "--vkey", journal.vkey)[0] == INTACT  # its receipt alone is genuine
+    assert run(place, "--receipt", changed)[0] == UNCHECKED  # the export may be the false one
 
 
 def test_each_of_several_pdfs_is_judged(run, journal, attestation, tmp_path):
