@@ -19,10 +19,6 @@ MOST_FINDINGS = 1000
 """Beyond, findings are counted and no longer kept: a ruined export must not fill the memory."""
 
 
-Named = dict[tuple[str, int], set[str]]
-"""The SHA-256 of each token that a journal names for a checkpoint, by the journal and the checkpoint's size."""
-
-
 @dataclass
 class LogReport:
     """What was seen of one journal."""
@@ -54,7 +50,7 @@ class Report:
     logs: list[LogReport] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    named: Named = field(default_factory=dict)
+    named: tokens.Named = field(default_factory=dict)
     """For the checkpoints that receipts stand under, and no other."""
     bound: bool = False
     """Whether every journal is tied to an anchor the auditor gave: without it nothing is ever called intact."""

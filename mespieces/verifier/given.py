@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mespieces.verifier import audit, issued, note, receipt, record, timestamp
+from mespieces.verifier import audit, issued, note, receipt, record, timestamp, tokens
 from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code, Finding
 
@@ -69,7 +69,7 @@ def look(search: issued.Search, receipts: Sequence[Given]) -> None:
             search.look(verdict.header, verdict.facts)
 
 
-def compared(receipts: Sequence[Given], named: audit.Named) -> list[Given]:
+def compared(receipts: Sequence[Given], named: tokens.Named) -> list[Given]:
     """Return the receipts, void those whose token is not, to the byte, one that the journal named for their checkpoint."""
     return [
         _void(one._replace(token=_REFUSED, dated=""), Code.BAD_TIMESTAMP) if _is_other(one, named) else one
@@ -77,7 +77,7 @@ def compared(receipts: Sequence[Given], named: audit.Named) -> list[Given]:
     ]
 
 
-def _is_other(one: Given, named: audit.Named) -> bool:
+def _is_other(one: Given, named: tokens.Named) -> bool:
     seen = one.verdict.checkpoint
     if seen is None or one.token not in {"unchecked", "verified"}:
         return False

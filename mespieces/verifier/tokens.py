@@ -15,6 +15,10 @@ NAMED = re.compile(r"(0|[1-9][0-9]{0,15})\.([1-9][0-9]{0,8})\.tsr").fullmatch
 _CERTIFICATES = "certificates.pem"
 
 
+Named = dict[tuple[str, int], set[str]]
+"""The SHA-256 of each token that a journal names for a checkpoint, by the journal and the checkpoint's size."""
+
+
 class Tokens(NamedTuple):
     """The tokens that are there, the checkpoints (sizes) they rightly stand over, the last certain date once checked."""
 
@@ -49,9 +53,9 @@ def examine(
     return Tokens(names, stamped, dated, faults)
 
 
-def named(recorded: Mapping[str, str], log: str, sizes: Collection[int]) -> dict[tuple[str, int], set[str]]:
+def named(recorded: Mapping[str, str], log: str, sizes: Collection[int]) -> Named:
     """Return the hashes that the journal gives of its tokens over these checkpoints."""
-    found: dict[tuple[str, int], set[str]] = {}
+    found: Named = {}
     for name in filter(NAMED, recorded):
         if _place(name)[0] in sizes:
             found.setdefault((log, _place(name)[0]), set()).add(recorded[name])
