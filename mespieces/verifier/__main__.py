@@ -48,7 +48,7 @@ def _verify(argv: Sequence[str] | None) -> int:
             since=[_kept(path, keys) for path in options.since],
             roots=timestamp.read_roots(options.tsa_root.read_bytes()) if options.tsa_root else (),
         )
-        receipts, pdfs = given.examine(options.receipt, trust, listed=bool(options.export))
+        receipts, pdfs = given.examine(options.receipt, trust)
         # A receipt and an export that contradict each other are two histories of one journal.
         held = replace(trust, shown=given.checkpoints(receipts))
         search = issued.Search(pdfs)
@@ -58,7 +58,7 @@ def _verify(argv: Sequence[str] | None) -> int:
     except (Fault, OSError) as error:
         words = why(error) if isinstance(error, OSError) else error
         return _give_up(f"Vérification impossible : {words}", as_json=options.json)
-    if report is None and not receipts:
+    if report is None and not receipts and not pdfs:
         return _give_up("Indiquez un export ou un reçu (--receipt).", as_json=options.json)
     seen = telling.Seen(report, receipts, search, _pdfs(search, report))
     status, words = _conclude(options, trust, seen)
@@ -209,7 +209,7 @@ def _doubt(trust: audit.Trust, seen: telling.Seen) -> str:
         return "sans ancre (--vkey, --since ou --tsa-root), rien ne prouve que ce journal est le vrai"
     if (seen.report and not seen.report.bound) or not all(one.verdict.checkpoint for one in seen.receipts):
         return "les ancres données ne couvrent pas tout ce qui est présenté"
-    if {"hidden", "later"} & set(seen.pdfs):
+    if {"hidden", "later", "bare"} & set(seen.pdfs):
         return "rien ne dit que ce PDF, ou l’un d’eux, est celui que ce journal a remis"
     return ""
 

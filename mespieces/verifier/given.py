@@ -15,7 +15,7 @@ _REFUSED: Token = "refused"
 
 
 class NothingCarried(Fault):
-    """A folder without any receipt, or a PDF in which none is embedded: its pages alone prove nothing."""
+    """A folder without any receipt."""
 
 
 class Given(NamedTuple):
@@ -35,16 +35,15 @@ class Examined(NamedTuple):
     pdfs: list[issued.Pdf]
 
 
-def examine(paths: Sequence[Path], trust: audit.Trust, *, listed: bool) -> Examined:
-    """Verify every receipt of these files, and of the files of these folders. Raises `Fault` for a file that holds none, `OSError`.
+def examine(paths: Sequence[Path], trust: audit.Trust) -> Examined:
+    """Verify every receipt of these files, and of the files of these folders. Raises `Fault` for what is none, `OSError`.
 
     Two receipts under checkpoints of one size and two roots are of two histories: the later is then at fault.
-    A PDF without any is taken where a journal is `listed`, whose records can say that they issued it.
     """
     found = Examined([], [])
     roots: dict[tuple[str, int], bytes] = {}
     for path in (one for given_path in paths for one in _files(given_path)):
-        for name, data in _held(path, found.pdfs, listed=listed):
+        for name, data in _held(path, found.pdfs):
             given = _verified(name, _parsed(name, data), trust)
             seen = given.verdict.checkpoint
             if seen and roots.setdefault((seen.origin, seen.size), seen.root) != seen.root:
@@ -86,21 +85,24 @@ def _is_other(one: Given, named: tokens.Named) -> bool:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Give the file, or the receipts and PDFs of a folder. Raises `NothingCarried` for a folder without any."""
+    """Give the file, or the receipts and PDFs of a folder and of those in it. Raises `NothingCarried` for one without any."""
     if not path.is_dir():
         yield path
         return
-    found = sorted(one for one in path.iterdir() if one.suffix.lower() in {".json", ".pdf"})
+    inside = [one for folder in (path, *filter(Path.is_dir, path.iterdir())) for one in folder.iterdir()]
+    found = sorted(one for one in inside if one.suffix.lower() in {".json", ".pdf"} and one.is_file())
     if not found:
         raise NothingCarried(f"aucun reçu dans le dossier « {path.name} »")
     yield from found
 
 
-def _held(path: Path, pdfs: list[issued.Pdf], *, listed: bool) -> Iterator[tuple[str, bytes]]:
+def _held(path: Path, pdfs: list[issued.Pdf]) -> Iterator[tuple[str, bytes]]:
     with path.open("rb") as file:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise Fault(f"« {path.name} » est trop grand pour être un reçu ou une attestation")
+    if data.startswith(b"PK"):
+        raise Fault(f"« {path.name} » est une archive : décompressez-la, et donnez le dossier")
     if b"%PDF-" not in data[:1024]:
         yield path.name, data
         return
@@ -111,9 +113,7 @@ def _held(path: Path, pdfs: list[issued.Pdf], *, listed: bool) -> Iterator[tuple
         carried, made = attached.receipts(data), attached.made(data)
     except attached.PdfRefused as error:
         raise Fault(f"« {path.name} » n’est pas un PDF qui puisse être lu") from error
-    pdfs.append(issued.Pdf(path.name, hashlib.sha256(data).hexdigest(), made))
-    if not carried and not listed:
-        raise NothingCarried(f"aucun reçu n’est joint à « {path.name} »")
+    pdfs.append(issued.Pdf(path.name, hashlib.sha256(data).hexdigest(), made, bare=not carried))
     for name, text in carried.items():
         yield f"{path.name}, {name}", text
 

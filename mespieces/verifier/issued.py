@@ -10,15 +10,19 @@ ISSUED = "attestation.issued"
 _COMPOSED = timedelta(hours=1)
 """At most so long after the hour that a PDF bears is it journaled: those of one archive are composed first."""
 
-State = Literal["issued", "foreign", "later", "hidden", "unsought"]
+State = Literal["issued", "foreign", "later", "hidden", "unsought", "bare"]
 
 
 class Pdf(NamedTuple):
-    """A PDF that was given: its name, the SHA-256 of its bytes, and when it says that it was made, which nothing proves."""
+    """A PDF that was given: its name, the SHA-256 of its bytes, when it says that it was made, which nothing proves.
+
+    A `bare` one carries no receipt: nothing else can be said of it.
+    """
 
     name: str
     sha256: str
     made: datetime | None
+    bare: bool = False
 
 
 class Issue(NamedTuple):
@@ -58,7 +62,7 @@ class Search:
         if pdf.sha256 in self.found:
             return "issued"
         if not ends:
-            return "unsought"
+            return "bare" if pdf.bare else "unsought"
         if self.hidden or not whole:
             return "hidden"
         return "later" if pdf.made and pdf.made > record.parse_time(ends) - _COMPOSED else "foreign"

@@ -131,5 +131,6 @@ _PDFS: dict[issued.State, str] = {
     "ce n’est pas le PDF que ce journal a remis",
     "later": "il se dit établi quand cet export l’était déjà : demandez un export plus récent, qui dira s’il a été remis",
     "hidden": "cet export ne permet pas de dire s’il a été remis : des enregistrements de remise ne s’y lisent pas",
+    "bare": "aucun reçu n’y est joint, et ses pages seules ne prouvent rien : donnez aussi un export, ou le reçu de sa remise",
     "unsought": "pour savoir s’il a été remis tel quel, donnez aussi un export, ou le reçu de sa remise (attestation.issued)",
 }

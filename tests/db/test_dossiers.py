@@ -123,6 +123,14 @@ def test_the_program_verifies_what_was_unpacked_once_all_is_deleted_and_purged(g
     assert status == 1, told
 
 
+def test_a_dossier_unpacked_says_by_itself_that_its_pdfs_were_issued(gateways, deposit, tmp_path):
+    with opened(drawn(gateways, deposit)[0]) as archive:
+        archive.extractall(tmp_path / "dossier")
+
+    status, told = program(tmp_path, "--receipt", "dossier", "--vkey", checkpoints.vkey(gateways))
+    assert (status, told.count("remis tel quel")) == (0, 4), told
+
+
 def test_an_export_says_which_pdf_was_issued(gateways, deposit, tmp_path):
     with opened(drawn(gateways, deposit)[0]) as archive:
         archive.extractall(tmp_path)

@@ -152,8 +152,9 @@ def test_a_receipt_that_nobody_signed_hides_no_handing_over(run, journal, attest
     assert state(run(place, *given, "--json")[1]) == ["foreign"]
 
 
-def test_the_receipt_of_a_handing_over_proves_it_without_an_export(run, journal, attestation, tmp_path):
-    path = attestation()
+@pytest.mark.parametrize("carries", [True, False])
+def test_the_receipt_of_a_handing_over_proves_it_without_an_export(run, journal, attestation, tmp_path, carries):
+    path = attestation(carries=carries)
     sequence = issue(journal, path)
     (tmp_path / "remise.json").write_bytes(receipt.write(journal.receipt(sequence)))
     arguments = ("--receipt", path, "--receipt", tmp_path / "remise.json", "--vkey", journal.vkey)

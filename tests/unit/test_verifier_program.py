@@ -421,7 +421,8 @@ def test_an_output_closed_early_is_no_tampering(journal, saved, dated):
 
 
 def test_a_pdf_without_receipts_proves_nothing(run, journal, attestation, tmp_path):
-    assert run("--receipt", attestation(), "--vkey", journal.vkey)[0] == UNCHECKED
+    status, told = run("--receipt", attestation(), "--vkey", journal.vkey)
+    assert (status, "aucun reçu n’y est joint" in told) == (UNCHECKED, True)
     (tmp_path / "cut.pdf").write_bytes(b"%PDF-1.7\n")
     assert run("--receipt", tmp_path / "cut.pdf", "--vkey", journal.vkey)[0] == UNCHECKED
 
@@ -609,6 +610,12 @@ def test_a_folder_of_receipts_is_verified_whole_and_an_empty_one_proves_nothing(
         (folder / f"recu-{number}.json").write_bytes(receipt.write(journal.receipt(number)))
     status, told = run("--receipt", folder, "--vkey", journal.vkey)
     assert (status, told.count("Reçu recu-")) == (INTACT, 2)
+
+    # A dossier as it was unpacked holds them in a folder of its own.
+    assert run("--receipt", tmp_path, "--vkey", journal.vkey)[1].count("Reçu recu-") == 2
+    packed = maker.zipped({"recus/recu-1.json": b"{}"}, tmp_path / "dossier.zip")
+    status, told = run("--receipt", packed, "--vkey", journal.vkey)
+    assert (status, "« dossier.zip » est une archive : décompressez-la" in told) == (UNCHECKED, True)
 
     changed = folder / "recu-3.json"
     changed.write_bytes(changed.read_bytes().replace(b'"body":"{', b'"body":"{ '))
