@@ -25,6 +25,7 @@ from mespieces.domain import (
     journal,
     offices,
     one_time_codes,
+    purges,
     recipients,
     sessions,
     sign_ins,
@@ -141,6 +142,11 @@ def filed(
 def first(deposit: Deposit) -> Recipient:
     """Return the deposit's first recipient."""
     return deposit.recipients.order_by(Recipient.added_at, Recipient.name).get()
+
+
+def forgotten(gateways: Gateways, deposit: Deposit) -> None:
+    """Have the journal announce and erase all that it says of a deposit, without waiting for the term."""
+    purges._of_deposit(gateways, deposit)
 
 
 # Accesses and sessions

@@ -157,7 +157,7 @@ def compose(gateways: Gateways, template: str, read: Callable[[datetime], attest
     with journal.snapshot():
         now = gateways.clock.now()
         facts, cited, lost = read(now)
-        carried = receipts.of(cited)
+        carried = receipts.of(gateways, cited)
     shown = facts | _certainty(cited, carried, lost) | {"audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
     return pdf.compose_apart(template, shown, issued_at=now, attached={one.name: one.data for one in carried})
 

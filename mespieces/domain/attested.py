@@ -3,10 +3,10 @@
 Everything here reads inside the caller's `journal.snapshot()`, and writes nothing.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from mespieces.domain import (
     accesses,
@@ -14,20 +14,15 @@ from mespieces.domain import (
     codes,
     deposits,
     documents,
+    evidence,
+    filings,
     french,
     journal,
     opened,
     recipients,
     significations,
 )
-from mespieces.models import (
-    Access,
-    Deposit,
-    Document,
-    JournalPayload,
-    JournalRecord,
-    Recipient,
-)
+from mespieces.models import Access, Deposit, Document, Recipient
 
 
 class Attested(NamedTuple):
@@ -40,16 +35,25 @@ class Attested(NamedTuple):
 
 
 def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> Attested:
-    """Return what `deposit_attestation.typ` shows of a filed deposit: its filing and its documents' deposits are cited."""
-    listed, state = documents.listed(deposit), deposits.state(deposit, now)
-    filed = _filing(deposit)
-    facts = common(deposit, by=by, now=now) | {
+    """Return what `deposit_attestation.typ` shows of a filed deposit: its filing and its documents' deposits are cited.
+
+    Raises `JournalDisagrees`.
+    """
+    filing = filings.read(deposit)
+    deposit, listed = filing.deposit, filing.documents
+    cited = [one for one in (*filing.deposited, filing.record) if one.body]
+    author = _author(filing)
+    facts = common(filing, by=by, now=now) | {
         "title": "Attestation de dépôt",
         "reference": f"dossier {deposit.office_reference}",
         "office_address": ", ".join(deposit.office.address.splitlines()),
-        "filed_by": filed.pop("author"),
-        "record": filed,
-        "state": state.value,
+        "filed_by": author,
+        "record": {
+            "log": filing.record.log,
+            "sequence": french.number(filing.record.sequence),
+            "hash": grouped(filing.record.hash),
+        },
+        "state": deposits.state(deposit, now).value,
         "available_until": french.last_day(deposit.expires_at),
         "motive": deposit.withdrawn_because or "",
         "deleted": _deletion(listed),
@@ -58,21 +62,20 @@ def deposit_facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> Att
         "documents": [document_line(document) for document in listed],
         "recipients": _recipients(deposit),
     }
-    cited = _deposited(deposit, listed)
-    return Attested(facts, cited, 1 + len(listed) - len(cited) if deposit.purged_at else 0)
+    return Attested(facts, [(one.log, one.sequence) for one in cited], 1 + len(listed) - len(cited))
 
 
 def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetime) -> Attested:
     """Return what `consultation_attestation.typ` shows of what a recipient opened, in all their sessions, and did not.
 
-    The consultations listed one by one are cited.
+    The consultations listed one by one are cited. Raises `JournalDisagrees`.
     """
-    deposit, access = recipient.deposit, accesses.of(recipient)
-    listed, openings, how = documents.listed(deposit), opened.of(recipient), opened.outcomes(recipient)
+    filing, access = filings.read(recipient.deposit), accesses.of(recipient)
+    listed, openings = filing.documents, opened.of(recipient)
+    how = opened.outcomes(recipient, openings)
     first = {opening.document: opening for opening in reversed(openings)}
     shown = opened.listed(openings, first.values())
-    numbers = {document.id: document.number for document in listed}
-    shared = common(deposit, by=by, now=now)
+    shared, numbers = common(filing, by=by, now=now), filing.numbers()
     facts = shared | {
         "title": "Attestation de consultation",
         "reference": f"accès {codes.show(access.reference)}",
@@ -87,7 +90,7 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
             if document.id in first
         ],
         "unopened": [document_line(document) for document in listed if document.id not in first],
-        "records": [opening_line(opening, numbers[opening.document], shared["journal"]["log"]) for opening in shown],
+        "records": [opening_line(opening, numbers, shared["journal"]["log"]) for opening in shown],
         "unlisted": unlisted(len(openings) - len(shown)),
     }
     return Attested(facts, [(opening.log, opening.sequence) for opening in shown])
@@ -102,9 +105,9 @@ def moment(instant: datetime) -> dict[str, str]:
     }
 
 
-def common(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, Any]:
+def common(filing: filings.Filing, *, by: journal.Author, now: datetime) -> dict[str, Any]:
     """Return what every attestation of a deposit shows."""
-    head = checkpoints.head()
+    head, deposit = checkpoints.head(), filing.deposit
     return {
         "description": "Article 1411 du code de procédure civile, arrêté du 24 février 2022",
         "office": deposit.office.name,
@@ -123,53 +126,12 @@ def common(deposit: Deposit, *, by: journal.Author, now: datetime) -> dict[str, 
     }
 
 
-def _filing(deposit: Deposit) -> dict[str, str]:
-    """Return the record of the filing, and its author as the journal names them unless that was purged."""
-    payload, header = JournalPayload, JournalRecord
-    log, sequence, hashed, body = (
-        header.select(header.log, header.sequence, header.hash, payload.body)
-        .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
-        .where(
-            header.operation == "deposit.filed",
-            payload.sequence == deposit.filed_sequence,
-            payload.group == "proof",
-            payload.deposit == deposit.id,
-        )
-        .tuples()
-        .first()
-    )
-    author = json.loads(bytes(body))["author"] if body else {"kind": "member", "name": str(deposit.filed_by or "")}
-    return {
-        "log": log,
-        "sequence": french.number(sequence),
-        "hash": grouped(hashed),
-        "author": _who(author["kind"], author["name"]),
-    }
-
-
-def _deposited(deposit: Deposit, listed: Sequence[Document]) -> list[tuple[str, int]]:
-    """Return the records of the filing and of the deposit of each document that is still in it."""
-    kept = {str(document.id) for document in listed}
-    query = (
-        JournalPayload.select(JournalPayload.log, JournalPayload.sequence, JournalPayload.body, JournalRecord.operation)
-        .join(
-            JournalRecord,
-            on=((JournalRecord.log == JournalPayload.log) & (JournalRecord.sequence == JournalPayload.sequence)),
-        )
-        .where(
-            JournalPayload.deposit == deposit.id,
-            JournalPayload.group == "proof",
-            JournalPayload.body.is_null(False),
-            JournalRecord.operation.in_(("document.deposited", "deposit.filed")),
-        )
-        .order_by(JournalRecord.time, JournalPayload.sequence)
-        .tuples()
-    )
-    return [
-        (log, sequence)
-        for log, sequence, body, operation in query
-        if operation == "deposit.filed" or json.loads(bytes(body))["object"].get("document") in kept
-    ]
+def _author(filing: filings.Filing) -> str:
+    """Return who filed, as the journal names them unless it forgot."""
+    if filing.record.body is None:
+        return _who("member", str(filing.deposit.filed_by or ""))
+    author = filing.record.body["author"]
+    return _who(author["kind"], author["name"])
 
 
 def unlisted(count: int) -> str:
@@ -181,12 +143,14 @@ def unlisted(count: int) -> str:
     return f"{french.number(count)} autres consultations sont inscrites au journal sans être détaillées ici"
 
 
-def opening_line(opening: opened.Opening, number: int, log: str) -> dict[str, object]:
-    """Return a consultation as a table lists it."""
+def opening_line(opening: opened.Opening, numbers: Mapping[UUID, int], log: str) -> dict[str, object]:
+    """Return a consultation as a table lists it. Raises `JournalDisagrees` when its document was not filed."""
+    if opening.document not in numbers:
+        raise evidence.disagreement(opening.log, opening.sequence, "its document is not among those filed")
     way = opened.SHORT_WAYS.get(opening.way, opening.way)
     return {
         "sequence": french.number(opening.sequence),
-        "number": number,
+        "number": numbers[opening.document],
         "opened": moment(opening.opened_at),
         "way": way if opening.log == log else f"{way} · ancien journal {opening.log}",
         "hash": grouped(opening.hash),

@@ -105,12 +105,12 @@ def examine(gateways: Gateways, data: bytes) -> Examined:
     if not data:
         raise NothingGiven
     if b"%PDF-" not in data[:1024]:
-        found = _proven(gateways, receipts.Press(), data)
+        found = _proven(gateways, receipts.Press(gateways), data)
         return Examined(found.state, None, [found])
     issued = _issued(hashlib.sha256(data).hexdigest())
     if issued is None:
         return _changed(gateways, data)
-    press = receipts.Press()
+    press = receipts.Press(gateways)
     carried = [_proven(gateways, press, text) for text in attached.receipts(data).values()]
     states = {one.state for one in carried} - {State.VALID}
     return Examined(states.pop() if states else State.VALID, issued, carried)
@@ -124,7 +124,7 @@ def completed(gateways: Gateways, given: Sequence[bytes]) -> list[receipts.Recei
     """
     if not any(given):
         raise NothingGiven
-    made, press = [], receipts.Press()
+    made, press = [], receipts.Press(gateways)
     for text in (text for data in given for text in _carried(data)):
         found = _proven(gateways, press, text)
         if found.state is State.VALID and found.entry:
@@ -146,7 +146,7 @@ def _carried(data: bytes) -> Sequence[bytes]:
 
 def _changed(gateways: Gateways, data: bytes) -> Examined:
     """Say what a PDF that this service did not make is, by the receipts of ours inside: what it shows proves nothing."""
-    press, ours = receipts.Press(), []
+    press, ours = receipts.Press(gateways), []
     for text in dict.fromkeys(preview.attached(data)):
         with suppress(NotAReceipt):
             found = _proven(gateways, press, text)

@@ -3,14 +3,12 @@
 Everything here reads inside the caller's `journal.snapshot()`, and writes nothing.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from mespieces.domain import attested, documents, french, journal
+from mespieces.domain import attested, documents, evidence, filings, french, journal
 from mespieces.errors import Refused
-from mespieces.models import Deposit, Document, JournalPayload, JournalRecord
-from mespieces.verifier import record
+from mespieces.models import Deposit, Document
 
 _TOLD = {
     "deposit.withdrawn": "Dépôt retiré par l’étude",
@@ -40,11 +38,11 @@ class DeletionUnderWay(Refused):
     heading = "Suppression en cours"
 
 
-def check(deposit: Deposit, now: datetime) -> None:
+def check(deposit: Deposit, now: datetime, listed: Sequence[Document] | None = None) -> None:
     """Make sure that every document of a filed deposit was deleted. Raises `NothingDeleted`, `DeletionUnderWay`."""
     if not deposit.ended_at and deposit.expires_at > now:
         raise NothingDeleted(reference=deposit.office_reference, until=french.last_day(deposit.expires_at))
-    listed = documents.listed(deposit)
+    listed = documents.listed(deposit) if listed is None else listed
     deleted = sum(document.deleted_at is not None for document in listed)
     if not deposit.ended_at or deleted < len(listed):
         raise DeletionUnderWay(reference=deposit.office_reference, deleted=deleted, total=len(listed))
@@ -58,12 +56,12 @@ def done(deposit: Deposit) -> bool:
 def facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> attested.Attested:
     """Return what `deletion_attestation.typ` shows. The records of the end and of each deletion are cited.
 
-    Raises as `check`.
+    Raises as `check`, and `JournalDisagrees`.
     """
-    check(deposit, now)
-    listed = documents.listed(deposit)
-    common = attested.common(deposit, by=by, now=now)
-    records = _records(deposit)
+    filing = filings.read(deposit)
+    deposit, listed, records = filing.deposit, filing.documents, filing.ends
+    check(deposit, now, listed)
+    common = attested.common(filing, by=by, now=now)
     shown = common | {
         "title": "Attestation de suppression",
         "reference": f"dossier {deposit.office_reference}",
@@ -79,40 +77,22 @@ def facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> attested.At
     return attested.Attested(shown, [(row.log, row.sequence) for row in records])
 
 
-def _records(deposit: Deposit) -> Sequence[JournalRecord]:
-    """Return the records of the withdrawal, the end and the deletions; they stand even once their names were purged."""
-    query = (
-        JournalRecord.select(JournalRecord, JournalPayload.body)
-        .join(
-            JournalPayload,
-            on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
-        )
-        .where(
-            JournalPayload.deposit == deposit.id,
-            JournalPayload.group == "proof",
-            JournalRecord.operation.in_(list(_TOLD)),
-        )
-        .order_by(JournalRecord.time, JournalRecord.sequence)
-    )
-    return list(query.objects())
-
-
 def _deleted(document: Document) -> dict[str, object]:
     return attested.document_line(document) | {"deleted": attested.moment(document.deleted_at)}
 
 
-def _what(row: JournalRecord) -> str:
-    number = json.loads(bytes(row.body))["object"].get("number") if row.body else None
+def _what(row: evidence.Told) -> str:
+    number = row.body["object"].get("number") if row.body else None
     if row.operation == "document.deleted" and number:
         return f"Fichiers de la pièce {number} supprimés"
     return _TOLD[row.operation]
 
 
-def _line(row: JournalRecord, log: str) -> dict[str, object]:
+def _line(row: evidence.Told, log: str) -> dict[str, object]:
     former = "" if row.log == log else f" · ancien journal {row.log}"
     return {
         "sequence": french.number(row.sequence),
         "what": _what(row) + former,
-        "time": attested.moment(record.parse_time(row.time)),
+        "time": attested.moment(row.time),
         "hash": attested.grouped(row.hash),
     }

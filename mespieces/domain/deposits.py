@@ -341,6 +341,8 @@ def _listed(document: Document) -> dict[str, object]:
         "title": document.title,
         "nature": document.nature,
         "dated": document.dated,
+        "pages": document.pages,
+        "size": document.size,
     }
 
 

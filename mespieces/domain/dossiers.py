@@ -103,7 +103,7 @@ def _fill(gateways: Gateways, deposit: Deposit, spool: Spool, by: journal.Author
         with journal.snapshot():  # (3)
             now, cited = gateways.clock.now(), _records(deposit)
             given = dated = 0
-            for one in receipts.each(cited):
+            for one in receipts.each(gateways, cited):
                 _write(archive, f"recus/{one.name}", one.data)
                 given, dated = given + 1, dated + (one.dated is not None)
             counts = (len(cited), given, dated)

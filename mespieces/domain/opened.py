@@ -1,24 +1,13 @@
-"""What one recipient opened, consultation by consultation, in all their sessions, with the records that say so."""
+"""What one recipient opened, consultation by consultation, in all their sessions, as the journal's records tell it."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import peewee as pw
-
-from mespieces.models import (
-    Access,
-    Consultation,
-    Delivery,
-    Deposit,
-    JournalPayload,
-    JournalRecord,
-    Recipient,
-    Session,
-)
+from mespieces.domain import evidence
+from mespieces.models import Access, Consultation, Delivery, Document, Recipient, Session
 
 MOST_RECORDS = 600
 """Consultations an attestation lists one by one: the first of each document, then the newest."""
@@ -48,76 +37,95 @@ _OUTCOMES = ("delivered", "interrupted", "")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """One consultation, and the record that says so."""
+    """One consultation as its record tells it: who opened which document, when and how."""
 
+    id: Any
     recipient: Any
     document: Any
     opened_at: datetime
     sequence: int
     log: str
     hash: str
+    mode: str
+    """What was asked for first; empty once the journal forgot."""
     way: str
     """How the recipient was identified, as journals write it."""
     said: str
     """The same in words, with who chose it."""
 
 
-def of(recipient: Recipient) -> list[Opening]:
-    """Return the recipient's consultations with their records, in the order they were opened."""
-    return _openings(recipient.deposit_id, Access.recipient == recipient)
+def of(recipient: Recipient, at: tuple[str, int] | None = None) -> list[Opening]:
+    """Return the recipient's consultations, or the one at a place in a journal, in the order they were opened.
+
+    Raises `JournalDisagrees`.
+    """
+    return [one for one in among(recipient.deposit_id, at) if one.recipient == recipient.id]
 
 
-def among(deposit: Deposit, consultations: Sequence[UUID]) -> list[Opening]:
-    """Return those of a deposit's consultations with their records, in the order they were opened."""
-    return _openings(deposit.id, Consultation.id.in_(consultations))
+def among(deposit: UUID, at: tuple[str, int] | None = None) -> list[Opening]:
+    """Return the consultations of a deposit by its recipients, as `of` does.
 
-
-def _openings(deposit: UUID, wanted: pw.Expression) -> list[Opening]:
-    at = Consultation
-    query = (
-        Consultation.select(
-            Access.recipient, Consultation.document, Consultation.opened_at, Session.way,
-            JournalRecord.sequence, JournalRecord.log, JournalRecord.hash, JournalPayload.body,
-        )
-        .join(Session)
-        .join(Access)
-        # A number alone comes again in the journal that continues another.
-        .join(JournalRecord, on=((JournalRecord.log == at.log) & (JournalRecord.sequence == at.sequence)))
-        .join(
-            JournalPayload,
-            on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
-        )
-        .where(
-            wanted,
-            JournalRecord.operation == "document.consulted",
-            JournalPayload.group == "proof",
-            JournalPayload.deposit == deposit,
-        )
-        .order_by(Consultation.opened_at, JournalRecord.sequence)
-        .tuples()
-    )  # fmt: skip
+    They are found in the journal: a row that no record confirms is refused, and one that is no more hides nothing, until
+    the journal itself forgot. Raises `JournalDisagrees`.
+    """
+    rows = {(row.log, row.sequence): row for row in _remembered(deposit, at)}
     openings = []
-    for recipient, document, opened_at, way, sequence, log, hashed, body in query:
-        told = json.loads(bytes(body)) if body else {}
-        set_by = _SETTERS.get(told.get("identified", {}).get("set_by", ""), "")
-        said = ", ".join(filter(None, (WAYS.get(way, way), set_by)))
-        instant = Consultation.opened_at.python_value(opened_at)
-        openings.append(Opening(recipient, document, instant, sequence, log, hashed, way, said))
+    for told in evidence.about(deposit, "document.consulted", at=at):
+        row = rows.pop((told.log, told.sequence), None)
+        if told.body is not None and told.body["author"]["kind"] == "recipient":
+            openings.append(_told(told, told.body))
+        elif told.body is None and row is not None:
+            where = told.sequence, told.log, told.hash
+            openings.append(
+                Opening(row.id, row.recipient, row.document, told.time, *where, "", row.way, WAYS.get(row.way, row.way))
+            )
+    for name, sequence in rows:
+        raise evidence.disagreement(name, sequence, f"it is not the consultation that a row of deposit {deposit} tells")
     return openings
 
 
-def outcomes(recipient: Recipient) -> dict[Any, list[str]]:
-    """Return in words, for each document, how it was asked for and the best that came of it."""
-    query = (
-        Delivery.select(Consultation.document, Delivery.mode, Delivery.outcome)
-        .join(Consultation)
+def _told(told: evidence.Told, body: Mapping[str, Any]) -> Opening:
+    identified = body.get("identified", {})
+    way, set_by = identified.get("way", ""), _SETTERS.get(identified.get("set_by", ""), "")
+    said = ", ".join(filter(None, (WAYS.get(way, way), set_by)))
+    who, what, which = (told.object(key) for key in ("recipient", "document", "consultation"))
+    mode = str(told.detail("mode") or "")
+    return Opening(which, who, what, told.time, told.sequence, told.log, told.hash, mode, way, said)
+
+
+def _remembered(deposit: UUID, at: tuple[str, int] | None) -> Any:
+    """Return what the tables hold of a deposit's consultations."""
+    only = (Consultation.log == at[0], Consultation.sequence == at[1]) if at else ()
+    columns = Consultation.id, Consultation.document, Consultation.log, Consultation.sequence
+    return (
+        Consultation.select(*columns, Access.recipient, Session.way)
         .join(Session)
         .join(Access)
-        .where(Access.recipient == recipient)
-        .tuples()
+        .switch(Consultation)
+        .join(Document)
+        .where(Document.deposit == deposit, *only)
+        .namedtuples()
     )
+
+
+def outcomes(recipient: Recipient, openings: Sequence[Opening]) -> dict[Any, list[str]]:
+    """Return in words, for each document they opened, how it was asked for and the best that came of it.
+
+    As records tell it: what was asked for next, and whose end is not recorded yet, is not told yet. Raises
+    `JournalDisagrees`.
+    """
+    documents = {one.id: one.document for one in openings}
+    if all(one.mode for one in openings):
+        ends = evidence.about(recipient.deposit_id, "document.delivered", "document.interrupted")
+        ended = (
+            (documents.get(one.object("consultation")), one.detail("mode"), one.operation.removeprefix("document."))
+            for one in ends
+        )
+        came = [*((one.document, one.mode, "") for one in openings), *(end for end in ended if end[0])]
+    else:
+        came = list(_remembered_ends(recipient))
     best: dict[tuple[Any, str], int] = {}
-    for document, mode, outcome in query:
+    for document, mode, outcome in came:
         rank = _OUTCOMES.index(outcome)
         best[document, mode] = min(rank, best.get((document, mode), rank))
     told: dict[Any, list[str]] = {}
@@ -126,6 +134,17 @@ def outcomes(recipient: Recipient) -> dict[Any, list[str]]:
             if asked == mode:
                 told.setdefault(document, []).append(words[rank])
     return told
+
+
+def _remembered_ends(recipient: Recipient) -> Any:
+    return (
+        Delivery.select(Consultation.document, Delivery.mode, Delivery.outcome)
+        .join(Consultation)
+        .join(Session)
+        .join(Access)
+        .where(Access.recipient == recipient)
+        .tuples()
+    )
 
 
 def listed(openings: Sequence[Opening], first: Iterable[Opening]) -> list[Opening]:

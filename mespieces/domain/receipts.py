@@ -5,6 +5,7 @@ and hashes, nothing of anybody else. Everything here reads, inside the caller's 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
@@ -14,7 +15,7 @@ from typing import Any
 
 import peewee as pw
 
-from mespieces.domain import checkpoints, journal, opened
+from mespieces.domain import checkpoints, evidence, journal, opened
 from mespieces.errors import Expired, NotFound
 from mespieces.gateways import Gateways
 from mespieces.models import (
@@ -26,7 +27,7 @@ from mespieces.models import (
     JournalTimestamp,
     Recipient,
 )
-from mespieces.verifier import merkle, proof, receipt
+from mespieces.verifier import merkle, note, proof, receipt
 
 PAGE = 40  # records on one page of a list
 _BATCH = 200  # records read at once
@@ -66,18 +67,18 @@ class _Carrier:
     authority: str
 
 
-def of(records: Iterable[tuple[str, int]]) -> list[Receipt]:
-    """Return the receipts of these records (journal, sequence), in their order.
+def of(gateways: Gateways, records: Iterable[tuple[str, int]]) -> list[Receipt]:
+    """Return the receipts of these records (journal, sequence), in their order, each verified as its holder would.
 
     A record whose names were purged, or that no checkpoint covers yet, has none. Each costs O(log n) reads, fewer when
-    records are neighbours.
+    records are neighbours. Raises `JournalDisagrees` when one is not what the chain commits to, or was erased unannounced.
     """
-    return list(each(records))
+    return list(each(gateways, records))
 
 
-def each(records: Iterable[tuple[str, int]]) -> Iterator[Receipt]:
+def each(gateways: Gateways, records: Iterable[tuple[str, int]]) -> Iterator[Receipt]:
     """Give the same one by one, in constant memory."""
-    press, rest = Press(), iter(records)
+    press, rest = Press(gateways), iter(records)
     while batch := list(islice(rest, _BATCH)):
         for held in _read(batch):
             made = press.make(held)
@@ -89,9 +90,11 @@ def completed(press: "Press", given: receipt.Receipt, log: str, sequence: int) -
     """Return the dated receipt of a record that somebody holds a provisional one of, None while nobody has dated it.
 
     What it shows is what they hold: it can be had after the journal forgot it. `given` was verified by the caller, who
-    shares one `press` among many.
+    shares one `press` among many; a tree that does not lead to it completes nothing.
     """
-    made = press.make(_Held(log, sequence, given.header, given.salt, given.body))
+    made = None
+    with suppress(evidence.JournalDisagrees):
+        made = press.make(_Held(log, sequence, given.header, given.salt, given.body))
     return made if made is not None and made.dated else None
 
 
@@ -136,7 +139,10 @@ def of_openings(openings: Sequence[opened.Opening]) -> list[Provable]:
 
 
 def of_deposit(gateways: Gateways, deposit: Deposit, log: str, sequence: int) -> Receipt:
-    """Return the receipt of one record about `deposit`, dated as soon as it can be. Raises `ReceiptMissing`, `ReceiptGone`."""
+    """Return the receipt of one record about `deposit`, dated as soon as it can be.
+
+    Raises `ReceiptMissing`, `ReceiptGone`, `JournalDisagrees`.
+    """
     told = _told(JournalPayload.deposit == deposit.id, JournalRecord.log == log, JournalRecord.sequence == sequence)
     if not told.exists():
         raise ReceiptMissing
@@ -144,17 +150,17 @@ def of_deposit(gateways: Gateways, deposit: Deposit, log: str, sequence: int) ->
 
 
 def of_recipient(gateways: Gateways, recipient: Recipient, log: str, sequence: int) -> Receipt:
-    """Return the receipt of one of a recipient's own consultations. Raises `ReceiptMissing`, `ReceiptGone`."""
-    if (log, sequence) not in {(one.log, one.sequence) for one in opened.of(recipient)}:
+    """Return the receipt of one of a recipient's own consultations. Raises as `of_deposit`."""
+    if not opened.of(recipient, at=(log, sequence)):
         raise ReceiptMissing
     return _one(gateways, log, sequence)
 
 
 def _one(gateways: Gateways, log: str, sequence: int) -> Receipt:
-    made = of([(log, sequence)])
+    made = of(gateways, [(log, sequence)])
     if not made:
         checkpoints.publish(gateways)  # of what was written within the last minute
-        made = of([(log, sequence)])
+        made = of(gateways, [(log, sequence)])
     if not made:
         raise ReceiptGone
     return made[0]
@@ -187,19 +193,26 @@ def _dated_below(log: str) -> int:
 class Press:
     """Makes receipts one after another, and remembers what neighbours share."""
 
-    def __init__(self) -> None:
+    def __init__(self, gateways: Gateways) -> None:
+        self._trusted = [note.verifier(row.origin, gateways.journal_key) for row in JournalLog.select()]
         self._tree = cache(lambda log: lru_cache(_KEPT)(checkpoints.subtree(log, neighbours=True)))
         self._carriers: dict[str, _Carrier | None] = {}
 
     def make(self, held: _Held) -> Receipt | None:
-        """Return the record's receipt, None when no checkpoint covers it yet."""
+        """Return the record's receipt, None when no checkpoint covers it yet.
+
+        It is verified as its holder will: one that proves nothing is refused. Raises `JournalDisagrees`.
+        """
         carrier = self._carrier(held.log, held.sequence)
         if carrier is None:
             return None
         path = merkle.inclusion(held.sequence, carrier.size, self._tree(held.log))
         text = proof.write(proof.Proof(held.sequence, path, carrier.note))
-        written = receipt.write(receipt.Receipt(held.header, held.salt, held.body, text, carrier.token))
-        return Receipt(f"recu-{held.sequence}-{held.log[:8]}.json", written, carrier.dated, carrier.authority)
+        made = receipt.Receipt(held.header, held.salt, held.body, text, carrier.token)
+        if found := receipt.verify(made, self._trusted).findings:
+            raise evidence.disagreement(held.log, held.sequence, f"its receipt is refused, {found[0].code}")
+        name = f"recu-{held.sequence}-{held.log[:8]}.json"
+        return Receipt(name, receipt.write(made), carrier.dated, carrier.authority)
 
     def _carrier(self, log: str, sequence: int) -> _Carrier | None:
         found = self._carriers.get(log)
@@ -209,31 +222,28 @@ class Press:
 
 
 def _read(batch: list[tuple[str, int]]) -> list[_Held]:
-    """Return what is held of these records, in their order, without those whose payload is gone."""
+    """Return what is held of these records, in their order, without those whose payload was purged, as announced."""
     found: dict[tuple[str, int], _Held] = {}
+    forgotten = []
+    header, payload = JournalRecord, JournalPayload
     for log, members in groupby(sorted(batch), key=itemgetter(0)):
         query = (
-            JournalRecord.select(
-                JournalRecord.log,
-                JournalRecord.sequence,
-                JournalRecord.header,
-                JournalPayload.salt,
-                JournalPayload.body,
-            )
-            .join(
-                JournalPayload,
-                on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
-            )
+            header.select(header.sequence, header.operation, header.hash, header.header, payload.salt, payload.body)
+            .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
             .where(
-                JournalRecord.log == log,
-                JournalRecord.sequence.in_([sequence for _, sequence in members]),
-                JournalPayload.group == "proof",
-                JournalPayload.salt.is_null(False),
-                JournalPayload.body.is_null(False),
+                header.log == log,
+                header.sequence.in_([sequence for _, sequence in members]),
+                payload.group == "proof",
             )
             .tuples()
         )
-        found |= {(log, row[1]): _Held(log, row[1], *map(bytes, row[2:])) for row in query}
+        for sequence, operation, hashed, *stored in query:
+            evidence.verified(log, sequence, operation, hashed, *stored)
+            if stored[-1] is None:
+                forgotten.append((log, sequence))
+            else:
+                found[log, sequence] = _Held(log, sequence, *map(bytes, stored))
+    evidence.check_announced(forgotten)
     return [found[record] for record in batch if record in found]
 
 

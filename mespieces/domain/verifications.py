@@ -5,7 +5,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -13,10 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from mespieces import models
-from mespieces.domain import activity, checkpoints, citations, clockwork, continuity, journal
+from mespieces.domain import activity, checkpoints, citations, clockwork, continuity, evidence, journal
 from mespieces.gateways import Gateways
-from mespieces.models import Fact, JournalLog, JournalPayload, JournalRecord
-from mespieces.verifier import note, purge, record
+from mespieces.models import Fact, JournalLog
+from mespieces.verifier import note, purge
 from mespieces.verifier.chain import Chain
 
 VERIFIED = "journal.verified"
@@ -158,31 +157,7 @@ def announced(row: JournalLog) -> Iterator[purge.Purge]:
 
     No journal has more to purge than its payloads, two a record: what a forged one announces beyond explains nothing.
     """
-    return itertools.islice(_announced(row.log), 2 * row.size)
-
-
-def _announced(log: str) -> Iterator[purge.Purge]:
-    """Yield every purge announced; a body that is not the one committed to announces nothing, and is named in its turn."""
-    query = (
-        JournalRecord.select(JournalRecord.header, JournalPayload.salt, JournalPayload.body)
-        .join(
-            JournalPayload,
-            on=((JournalPayload.log == JournalRecord.log) & (JournalPayload.sequence == JournalRecord.sequence)),
-        )
-        .where(
-            JournalRecord.log == log,
-            JournalRecord.operation == "journal.purged",
-            JournalPayload.group == "proof",
-            JournalPayload.body.is_null(False),
-        )
-        .order_by(JournalRecord.sequence)
-        .tuples()
-    )
-    for header, salt, body in query.iterator():
-        with suppress(record.HeaderNotCanonical):
-            read = record.parse(bytes(header))
-            if record.commit("proof", bytes(salt), bytes(body)) == read.proof:
-                yield from purge.announced(read, bytes(body))
+    return itertools.islice(evidence.purges(row.log), 2 * row.size)
 
 
 def _projects(line: journal.Line, chain: Chain) -> bool:

@@ -129,6 +129,7 @@ CREATE TABLE journal_record (
   previous TEXT NOT NULL, hash TEXT NOT NULL, operation TEXT NOT NULL, time TEXT NOT NULL, header {bytes} NOT NULL,
   PRIMARY KEY (log, sequence), UNIQUE (log, previous)){clustered};;
 CREATE INDEX journal_record_anomaly ON journal_record (log, sequence) WHERE operation = 'clock.anomaly';;
+CREATE INDEX journal_record_purged ON journal_record (log, sequence) WHERE operation = 'journal.purged';;
 
 CREATE TABLE journal_payload (
   log TEXT NOT NULL, sequence {bigint} NOT NULL, payload_group TEXT NOT NULL CHECK (payload_group IN ('proof', 'trace')),

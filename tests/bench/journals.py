@@ -139,7 +139,7 @@ def _costs(opened: runtime.Runtime) -> dict[str, float]:
     acts = {
         "append": append,
         "checkpoint": checkpoint,
-        "receipt": lambda: receipts.of([(name, early)]),
+        "receipt": lambda: receipts.of(opened.gateways, [(name, early)]),
         "/audit": lambda: client.get("/audit"),
     }
     return in_turns(acts, ROUNDS)

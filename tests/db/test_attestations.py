@@ -23,8 +23,9 @@ from mespieces.domain import (
     sessions,
     significations,
     verifications,
+    withdrawals,
 )
-from mespieces.models import Consultation, Deposit, JournalLog, JournalRecord, Recipient, Throttle
+from mespieces.models import Consultation, JournalLog, JournalRecord, Recipient, Throttle
 
 
 @pytest.fixture
@@ -149,18 +150,15 @@ def test_a_draft_is_attested_by_nothing(gateways):
     assert make.count("attestation.issued") == 0
 
 
-def withdraw(deposit):
-    with models.write():
-        Deposit.update(withdrawn_at=make.NOW, withdrawn_because="Erreur de débiteur").where(
-            Deposit.id == deposit.id
-        ).execute()
+def withdraw(gateways, deposit):
+    withdrawals.withdraw(gateways, deposit.id, "Erreur de débiteur", by=journal.OPERATOR)
 
 
 def test_a_withdrawn_deposit_is_attested_to_its_office_and_no_more_to_recipients(
     gateways, deposit, payet, clerk, monkeypatch
 ):
     session = make.identified(gateways, payet)
-    withdraw(deposit)
+    withdraw(gateways, deposit)
     text = words(attestations.of_deposit(gateways, deposit, by=clerk))
 
     assert "Ce dépôt a été retiré par l’étude le 24 novembre 2026 à 11 h 00" in text
@@ -339,7 +337,7 @@ def test_typesetting_happens_outside_any_transaction(gateways, deposit, clerk, m
     ("happening", "refusal"),
     [
         (sessions.end, consultations.SessionOver),
-        (lambda gateways, session: withdraw(session.access.recipient.deposit), deposits.DepositWithdrawn),
+        (lambda gateways, session: withdraw(gateways, session.access.recipient.deposit), deposits.DepositWithdrawn),
         (lambda gateways, session: gateways.clock.advance(timedelta(days=600)), deposits.AvailabilityOver),
     ],
 )

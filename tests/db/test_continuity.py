@@ -198,7 +198,7 @@ def test_a_receipt_is_never_made_under_a_checkpoint_of_lost_records(gateways):
     continuity.reopen(gateways)
 
     assert JournalCheckpoint.select().where(JournalCheckpoint.log == old).get().size == 4
-    assert receipts.of([(old, 1)]) == []
+    assert receipts.of(gateways, [(old, 1)]) == []
 
 
 def test_a_journal_reopened_without_loss_shows_none(gateways, tmp_path):

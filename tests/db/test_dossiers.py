@@ -148,7 +148,7 @@ def test_an_export_says_which_pdf_was_issued(gateways, deposit, tmp_path):
 
 
 def test_after_the_purge_a_dossier_says_which_receipts_are_no_more(gateways, deposit):
-    JournalPayload.update(salt=None, body=None).where(JournalPayload.deposit == deposit.id).execute()
+    make.forgotten(gateways, deposit)
     gone = len(records(deposit))
     with opened(drawn(gateways, deposit)[0]) as archive:
         text = archive.read("LISEZ-MOI.txt").decode("utf-8-sig")
@@ -167,8 +167,8 @@ def test_a_draft_has_none(gateways):
 def test_a_dossier_that_cannot_be_journaled_is_not_handed_over(gateways, deposit, monkeypatch):
     each, closed = receipts.each, []
 
-    def closing(cited):
-        yield from each(cited)
+    def closing(gateways, cited):
+        yield from each(gateways, cited)
         closed.append(True)
 
     monkeypatch.setattr(receipts, "each", closing)
@@ -219,7 +219,7 @@ def test_receipts_of_thousands_of_records_cost_few_queries_each(gateways, deposi
     checkpoints.publish(gateways)
     cited = dossiers._records(deposit)
     with caplog.at_level("DEBUG", "peewee"):
-        given = sum(1 for _ in receipts.each(cited))
+        given = sum(1 for _ in receipts.each(gateways, cited))
 
     assert given == len(cited) > 2_000
     assert len(caplog.records) < len(cited) / 20

@@ -150,9 +150,9 @@ def test_a_record_under_no_checkpoint_has_no_receipt_yet(gateways):
     filed(gateways)
     log = journal.head().log
 
-    assert receipts.of([(log, 0)]) == []
+    assert receipts.of(gateways, [(log, 0)]) == []
     checkpoints.publish(gateways)
-    assert len(receipts.of([(log, 0), (log, 10**6), ("0" * 32, 0)])) == 1
+    assert len(receipts.of(gateways, [(log, 0), (log, 10**6), ("0" * 32, 0)])) == 1
 
 
 def test_a_receipt_costs_as_little_in_a_long_journal(gateways, caplog):
@@ -172,7 +172,7 @@ def test_a_receipt_costs_as_little_in_a_long_journal(gateways, caplog):
         checkpoints.publish(gateways)
         with caplog.at_level(logging.DEBUG, "peewee"):
             caplog.clear()
-            assert receipts.of([(log, 3)])
+            assert receipts.of(gateways, [(log, 3)])
             return len(caplog.records)
 
     short, long = asked(1_000), asked(20_000)
@@ -183,7 +183,7 @@ def test_a_receipt_costs_as_little_in_a_long_journal(gateways, caplog):
         checkpoints.JournalCheckpoint.delete().where(checkpoints.JournalCheckpoint.size < 20_000).execute()
     with caplog.at_level(logging.DEBUG, "peewee"):
         caplog.clear()
-        assert receipts.of([(log, 3)])
+        assert receipts.of(gateways, [(log, 3)])
         assert len(caplog.records) <= short + 10
 
 

@@ -143,6 +143,9 @@ def test_300_recipients_and_thousands_of_consultations_compose_in_bounded_memory
     draft = make.draft(gateways)
     make.blank(draft, 40)
     make.recipient(gateways, draft)
+    with models.write():
+        for document in draft.documents:
+            journal.append(gateways, "document.deposited", document=document)
     deposit = deposits.file(gateways, draft.id, by=journal.OPERATOR)
     listed, now = list(deposit.documents.order_by(Document.number)), gateways.clock.now()
     with models.write():

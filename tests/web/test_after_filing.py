@@ -347,7 +347,7 @@ def test_a_name_is_not_corrected_once_the_end_has_come(site, deposit, at, marcha
 
 
 def test_a_deposit_whose_names_were_erased_is_still_listed_and_shown(site):
-    filed = make.filed(site.gateways, blanks=1)
+    filed = make.filed(site.gateways, documents=1)
     someone, now = make.first(filed), site.gateways.clock.now()
     ended = dict.fromkeys(("expires_at", "ended_at", "purged_at", "forgotten_at"), now)
     Deposit.update(ended).execute()

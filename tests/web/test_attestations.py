@@ -10,7 +10,7 @@ import pypdf
 import pytest
 
 from mespieces import models
-from mespieces.domain import journal
+from mespieces.domain import journal, withdrawals
 from mespieces.models import Deposit, JournalLog, Recipient
 
 OWN = "/pieces/attestation.pdf"
@@ -122,8 +122,7 @@ def test_when_the_journal_fails_no_attestation_is_served(site, deposit, clerk):
 
 def test_a_withdrawn_deposit_is_attested_to_its_office_alone(site, deposit, clerk):
     debtor = site.reading(deposit)
-    with models.write():
-        Deposit.update(withdrawn_at=make.NOW, withdrawn_because="Erreur de débiteur").execute()
+    withdrawals.withdraw(site.gateways, deposit.id, "Erreur de débiteur", by=journal.OPERATOR)
 
     debtor.get(OWN, 410)
     of_deposit, of_first = _addresses(deposit)

@@ -291,7 +291,7 @@ def test_asking_ahead_publishes_nothing_and_a_purged_record_is_told_in_words(sit
     assert clerk.get(address, headers={"Sec-Purpose": "prefetch"}).data == b""
     assert JournalCheckpoint.select().count() == 0
 
-    JournalPayload.update(salt=None, body=None).execute()
+    make.forgotten(site.gateways, deposit)
     assert "ne peut plus être établi" in clerk.get(address, 410).text
     assert "effacé" in clerk.get(f"/etude/depots/{deposit.id}/recus").text
 

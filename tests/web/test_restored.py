@@ -145,7 +145,7 @@ def test_the_audit_page_says_that_records_took_the_place_of_signed_ones_and_does
 def test_a_receipt_of_a_lost_record_still_proves_it_and_one_of_a_kept_record_is_valid(site, gateways, filed):
     old, size = journal.head(), journal.head().size
     signed = _beyond(gateways, filed)
-    kept, gone = (made.data for made in receipts.of([(old.log, size - 1), (old.log, size)]))
+    kept, gone = (made.data for made in receipts.of(gateways, [(old.log, size - 1), (old.log, size)]))
     restore(size)
     gateways.settings.newest_checkpoint_file.write_bytes(signed)
     continuity.reopen(gateways)
