@@ -90,8 +90,8 @@ def _dated(deposit: Deposit, filed: evidence.Told, ends: Sequence[evidence.Told]
     found = Deposit.get_by_id(deposit.id)
     found.filed_at, found.ended_at = filed.time, expired.time if expired else None
     found.withdrawn_at = withdrawn.time if withdrawn else None
-    if withdrawn and withdrawn.body:
-        found.withdrawn_because = withdrawn.detail("motive")
+    if withdrawn is None or withdrawn.body:
+        found.withdrawn_because = withdrawn and withdrawn.detail("motive")
     return found
 
 
