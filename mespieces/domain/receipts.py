@@ -228,7 +228,7 @@ def _read(batch: list[tuple[str, int]]) -> list[_Held]:
     header, payload = JournalRecord, JournalPayload
     for log, members in groupby(sorted(batch), key=itemgetter(0)):
         query = (
-            header.select(header.sequence, header.operation, header.hash, header.header, payload.salt, payload.body)
+            header.select(header.sequence, header.header, payload.salt, payload.body)
             .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
             .where(
                 header.log == log,
@@ -237,8 +237,7 @@ def _read(batch: list[tuple[str, int]]) -> list[_Held]:
             )
             .tuples()
         )
-        for sequence, operation, hashed, *stored in query:
-            evidence.verified(log, sequence, operation, hashed, *stored)
+        for sequence, *stored in query:
             if stored[-1] is None:
                 forgotten.append((log, sequence))
             else:

@@ -16,8 +16,10 @@ from backups import unguard
 from mespieces import models
 from mespieces.domain import (
     attestations,
+    authenticity,
     checkpoints,
     consultations,
+    deposits,
     dossiers,
     evidence,
     journal,
@@ -27,6 +29,7 @@ from mespieces.domain import (
     retention,
     sessions,
     verifications,
+    withdrawals,
 )
 from mespieces.models import Deposit, JournalCheckpoint, JournalPayload, JournalRecord, Recipient
 from mespieces.verifier import attached, note, record
@@ -269,6 +272,34 @@ def test_nothing_is_made_of_a_header_that_is_not_the_one_hashed(gateways, deposi
     refused(gateways, deposit, of_deposit, of_all)
 
 
+def test_nothing_is_made_of_an_outcome_rewritten_whole(gateways, deposit, payet):
+    """No receipt of it is joined: its hash alone tells."""
+    session = identified(gateways, payet)
+    reading = consultations.open_document(gateways, session, 1, "file", make.TRACE, whole=True)
+    consultations.finish(gateways, session, reading, "file", make.TRACE, whole=False, sent=1)
+    at, better = sequence_of("document.interrupted"), "document.delivered"
+    row = JournalRecord.get(JournalRecord.sequence == at)
+    forged = record.build(record.parse(bytes(row.header))._replace(operation=better))
+    with models.write():
+        unguard("journal_record")
+        JournalRecord.update(header=forged, operation=better).where(JournalRecord.sequence == at).execute()
+
+    refused(gateways, deposit, of_consultations)
+
+
+def test_nothing_is_made_of_a_consultation_of_what_was_not_filed(gateways, deposit, payet):
+    """No more than a program that writes the journal as the service does could add."""
+    other = make.filed(gateways, deposit.office).documents.get()
+    author = journal.recipient(identified(gateways, payet))
+    with models.write():
+        journal.append(
+            gateways, "document.consulted", author=author, deposit=deposit, document=other, recipient=payet,
+            detail={"mode": "file"},
+        )  # fmt: skip
+
+    refused(gateways, deposit, of_consultations, of_statement)
+
+
 def test_nothing_is_made_of_a_record_found_as_another_kind_or_in_another_place(gateways, deposit, consulted):
     at = sequence_of("recipient.added")
     with models.write():
@@ -376,16 +407,59 @@ def test_a_purge_of_something_else_announces_nothing_of_it(gateways, deposit, an
     refused(gateways, deposit, of_deposit)
 
 
-def test_a_purge_announced_before_its_record_announces_nothing_of_it(gateways):
+def test_a_purge_announces_nothing_of_later_records(gateways, caplog):
+    draft = make.draft(gateways)
+    make.document(gateways, draft)
+    make.recipient(gateways, draft)
     with models.write():
         ranges = [{"from": 0, "to": 100, "group": "proof"}]
         journal.append(gateways, "journal.purged", detail={"ranges": ranges, "reason": "retention"})
-    deposit = make.filed(gateways)
+    deposits.file(gateways, draft.id, by=BY)
     at = sequence_of("deposit.filed")
     with models.write():
+        gone = JournalPayload.sequence.in_([sequence_of("document.deposited"), at])
+        JournalPayload.update(salt=None, body=None).where(gone).execute()
+
+    refused(gateways, draft, of_deposit)
+    assert f"record {at} of" in caplog.text
+
+
+def test_a_purge_whose_own_payload_was_altered_announces_nothing(gateways, deposit):
+    at = sequence_of("deposit.filed")
+    with models.write():
+        ranges = [{"from": 1, "to": 1, "group": "proof"}]
+        purged = journal.append(gateways, "journal.purged", detail={"ranges": ranges, "reason": "retention"})
+    here = (JournalPayload.sequence == purged) & (JournalPayload.group == "proof")
+    body = bytes(JournalPayload.select().where(here).get().body)
+    with models.write():
+        JournalPayload.update(body=body.replace(b'"to":1', b'"to":100')).where(here).execute()
         JournalPayload.update(salt=None, body=None).where(JournalPayload.sequence == at).execute()
 
     refused(gateways, deposit, of_deposit)
+
+
+def test_the_motive_of_a_withdrawal_that_the_journal_forgot_is_told_from_the_tables(gateways, deposit):
+    withdrawals.withdraw(gateways, deposit.id, "Erreur de débiteur", by=BY)
+    make.forgotten(gateways, deposit)
+
+    assert "Motif : Erreur de débiteur" in words(of_deposit(gateways, deposit))
+
+
+def test_what_the_office_reads_is_counted_as_nobodys_consultation(gateways, deposit):
+    clerk = journal.member(make.member(gateways, deposit.office))
+    consultations.read_by_member(gateways, deposit.documents.first(), by=clerk).close()
+
+    assert "ne porte aucune consultation" in words(of_statement(gateways, deposit))
+
+
+def test_a_provisional_receipt_is_examined_even_where_none_can_be_made_any_more(gateways, deposit):
+    data = next(iter(attached.receipts(of_deposit(gateways, deposit)).values()))
+    with models.write():
+        unguard("journal_checkpoint")
+        JournalCheckpoint.update(note=b"").execute()
+
+    found = authenticity.examine(gateways, data)
+    assert (found.state, found.receipts[0].completable) == (authenticity.State.VALID, False)
 
 
 def test_a_clock_set_back_refuses_nothing(gateways, deposit, payet):
