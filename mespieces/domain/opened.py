@@ -1,6 +1,6 @@
 """What one recipient opened, consultation by consultation, in all their sessions, as the journal's records tell it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,15 +39,15 @@ _OUTCOMES = ("delivered", "interrupted", "")
 class Opening:
     """One consultation as its record tells it: who opened which document, when and how."""
 
-    id: Any
     recipient: Any
     document: Any
     opened_at: datetime
     sequence: int
     log: str
     hash: str
+    id: str
+    """The consultation's own identifier, and what was asked for first: empty once the journal forgot."""
     mode: str
-    """What was asked for first; empty once the journal forgot."""
     way: str
     """How the recipient was identified, as journals write it."""
     said: str
@@ -68,19 +68,19 @@ def among(deposit: UUID, at: tuple[str, int] | None = None) -> list[Opening]:
     They are found in the journal: a row that no record confirms is refused, and one that is no more hides nothing, until
     the journal itself forgot. Raises `JournalDisagrees`.
     """
-    rows = {(row.log, row.sequence): row for row in _remembered(deposit, at)}
-    openings = []
+    rows, openings, forgotten = _places(deposit, at), [], []
     for told in evidence.about(deposit, "document.consulted", at=at):
-        row = rows.pop((told.log, told.sequence), None)
-        if told.body is not None and told.body["author"]["kind"] == "recipient":
+        known = (told.log, told.sequence) in rows
+        rows.discard((told.log, told.sequence))
+        if told.body is None and known:
+            forgotten.append(told)
+        elif told.body is not None and told.body["author"]["kind"] == "recipient":
             openings.append(_told(told, told.body))
-        elif told.body is None and row is not None:
-            where = told.sequence, told.log, told.hash
-            openings.append(
-                Opening(row.id, row.recipient, row.document, told.time, *where, "", row.way, WAYS.get(row.way, row.way))
-            )
     for name, sequence in rows:
         raise evidence.disagreement(name, sequence, f"it is not the consultation that a row of deposit {deposit} tells")
+    if forgotten:
+        openings += _remembered(deposit, forgotten)
+        openings.sort(key=lambda one: (one.opened_at, one.sequence))
     return openings
 
 
@@ -88,24 +88,35 @@ def _told(told: evidence.Told, body: Mapping[str, Any]) -> Opening:
     identified = body.get("identified", {})
     way, set_by = identified.get("way", ""), _SETTERS.get(identified.get("set_by", ""), "")
     said = ", ".join(filter(None, (WAYS.get(way, way), set_by)))
-    who, what, which = (told.object(key) for key in ("recipient", "document", "consultation"))
-    mode = str(told.detail("mode") or "")
-    return Opening(which, who, what, told.time, told.sequence, told.log, told.hash, mode, way, said)
+    which, mode = str(body["object"].get("consultation", "")), str(told.detail("mode") or "")
+    who, what = told.object("recipient"), told.object("document")
+    return Opening(who, what, told.time, told.sequence, told.log, told.hash, which, mode, way, said)
 
 
-def _remembered(deposit: UUID, at: tuple[str, int] | None) -> Any:
-    """Return what the tables hold of a deposit's consultations."""
+def _places(deposit: UUID, at: tuple[str, int] | None) -> set[tuple[str, int]]:
+    """Return where the records of a deposit's consultations stand, say the tables."""
     only = (Consultation.log == at[0], Consultation.sequence == at[1]) if at else ()
-    columns = Consultation.id, Consultation.document, Consultation.log, Consultation.sequence
-    return (
-        Consultation.select(*columns, Access.recipient, Session.way)
+    query = Consultation.select(Consultation.log, Consultation.sequence).join(Document)
+    return set(query.where(Document.deposit == deposit, *only).tuples())
+
+
+def _remembered(deposit: UUID, forgotten: Iterable[evidence.Told]) -> Iterator[Opening]:
+    """Yield what the tables remember of the consultations that the journal forgot."""
+    by_place = {(one.log, one.sequence): one for one in forgotten}
+    query = (
+        Consultation.select(
+            Consultation.log, Consultation.sequence, Access.recipient, Consultation.document, Session.way
+        )
         .join(Session)
         .join(Access)
         .switch(Consultation)
         .join(Document)
-        .where(Document.deposit == deposit, *only)
-        .namedtuples()
+        .where(Document.deposit == deposit)
+        .tuples()
     )
+    for name, sequence, who, what, way in query:
+        if told := by_place.get((name, sequence)):
+            yield Opening(who, what, told.time, sequence, name, told.hash, "", "", way, WAYS.get(way, way))
 
 
 def outcomes(recipient: Recipient, openings: Sequence[Opening]) -> dict[Any, list[str]]:
@@ -118,8 +129,13 @@ def outcomes(recipient: Recipient, openings: Sequence[Opening]) -> dict[Any, lis
     if all(one.mode for one in openings):
         ends = evidence.about(recipient.deposit_id, "document.delivered", "document.interrupted")
         ended = (
-            (documents.get(one.object("consultation")), one.detail("mode"), one.operation.removeprefix("document."))
+            (
+                documents.get(one.body["object"].get("consultation")),
+                one.detail("mode"),
+                one.operation.removeprefix("document."),
+            )
             for one in ends
+            if one.body
         )
         came = [*((one.document, one.mode, "") for one in openings), *(end for end in ended if end[0])]
     else:
