@@ -11,7 +11,7 @@ import pytest
 
 from mespieces import models
 from mespieces.domain import journal, withdrawals
-from mespieces.models import Deposit, JournalLog, Recipient
+from mespieces.models import Deposit, JournalLog, JournalPayload, JournalRecord, Recipient
 
 OWN = "/pieces/attestation.pdf"
 PREFETCHES = [{"Sec-Purpose": "prefetch"}, {"Sec-Purpose": "prefetch;prerender"}, {"Purpose": "prefetch"}]
@@ -168,3 +168,26 @@ def test_two_offices_and_two_co_debtors_each_fetch_their_own_alone(site, deposit
 
     assert site.visitor().get(OWN, 303).location == "/"
     assert site.visitor().get(_addresses(deposit)[0], 303).location == "/etude/connexion"
+
+
+def test_what_the_journal_contradicts_is_refused_in_words_to_whoever_asks(site, deposit, clerk):
+    debtor = site.reading(deposit)
+    debtor.get("/pieces/1/fichier")
+    consulted = JournalRecord.get(JournalRecord.operation == "document.consulted")
+    log, at = consulted.log, f"/etude/depots/{deposit.id}"
+    with models.write():
+        JournalPayload.update(salt=None, body=None).where(
+            JournalPayload.sequence.in_([consulted.sequence, deposit.filed_sequence])
+        ).execute()
+    before = make.operations()
+
+    for visitor, address in (
+        (debtor, OWN), (debtor, f"/pieces/recus/{log}/{consulted.sequence}.json"), (debtor, "/pieces/recus"),
+        *((clerk, address) for address in _addresses(deposit)), (clerk, f"{at}/releve.pdf"), (clerk, f"{at}/dossier.zip"),
+        (clerk, f"{at}/recus/{log}/{consulted.sequence}.json"),
+    ):  # fmt: skip
+        got = visitor.get(address, 503)
+        assert "ne s’accorde plus avec le journal" in got.text
+        assert b"%PDF" not in got.data
+    assert make.operations() == before
+    debtor.get("/pieces/1/fichier")
