@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID, uuid4
 
 import peewee as pw
@@ -210,7 +211,7 @@ def file(gateways: Gateways, deposit_id: UUID, *, by: journal.Author, member: Me
             author=by,
             deposit=deposit,
             detail={
-                "documents": [_listed(document) for document in documents],
+                "documents": [listed(document) for document in documents],
                 "recipients": len(recipients),
                 "available_until": deposit.expires_at.isoformat(),
             },
@@ -220,6 +221,20 @@ def file(gateways: Gateways, deposit_id: UUID, *, by: journal.Author, member: Me
     if deposit.replaces_id:
         gateways.bell.ring("mail")
     return deposit
+
+
+def listed(document: Document) -> dict[str, Any]:
+    """Return what the filing's record says of a document; a day as text."""
+    return {
+        "number": document.number,
+        "document": str(document.id),
+        "fingerprint": document.fingerprint,
+        "title": text.storable(document.title),
+        "nature": document.nature,
+        "dated": document.dated and document.dated.isoformat(),
+        "pages": document.pages,
+        "size": document.size,
+    }
 
 
 def give_reference(gateways: Gateways, recipient: Recipient) -> Access:
@@ -330,19 +345,6 @@ def _columns(case: Case) -> dict[str, object]:
         "order_number": case.order_number,
         "order_date": case.order_date,
         "office_reference": case.office_reference,
-    }
-
-
-def _listed(document: Document) -> dict[str, object]:
-    return {
-        "number": document.number,
-        "document": str(document.id),
-        "fingerprint": document.fingerprint,
-        "title": document.title,
-        "nature": document.nature,
-        "dated": document.dated,
-        "pages": document.pages,
-        "size": document.size,
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from mespieces import models
-from mespieces.domain import activity, checkpoints, citations, clockwork, continuity, evidence, journal
+from mespieces.domain import activity, checkpoints, citations, clockwork, continuity, contradictions, evidence, journal
 from mespieces.gateways import Gateways
 from mespieces.models import Fact, JournalLog
 from mespieces.verifier import note, purge
@@ -121,7 +121,7 @@ def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) ->
 
     `cited` is what the journal that continues it says of its end: what it says was lost is no fault of the tables.
     """
-    chain, tally = Chain(row.log, announced(row)), activity.Tally(row.log)
+    chain, tally, rows = Chain(row.log, announced(row)), activity.Tally(row.log), contradictions.Comparison(row.log)
     published = checkpoints.notes(row.log)
     size, signed = next(published, _NONE)
     key = [note.verifier(row.origin, gateways.journal_key)]
@@ -135,6 +135,7 @@ def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) ->
             chain.proof is not None and not _belongs(line, chain.proof)
         ):
             yield f"{line.sequence} PROJECTION_ALTERED"
+        yield from (f"{sequence} TABLE_ALTERED" for sequence in rows.feed(line, verified=not found))
         wrong: Sequence[str] = ()
         if size == chain.size:
             wrong = _checkpoint_wrong(signed, chain, key)
@@ -144,6 +145,7 @@ def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) ->
         if wrong:
             yield from wrong
     yield from (f"{f.sequence} {f.code}" for f in chain.finish())
+    yield from (f"{sequence} TABLE_ALTERED" for sequence in rows.finish())
     ended, known = (cited.size, cited.known) if cited else (0, 0)
     whole = (chain.size, chain.head.hex()) == (row.size, row.head) and chain.size >= ended
     reach = max(itertools.chain((size,), (beyond for beyond, _ in published)))

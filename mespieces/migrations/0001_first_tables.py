@@ -113,6 +113,7 @@ CREATE TABLE consultation (
   log TEXT NOT NULL, sequence {bigint} NOT NULL);;
 CREATE UNIQUE INDEX consultation_session_id_document_id ON consultation (session_id, document_id);;
 CREATE INDEX consultation_document_id ON consultation (document_id);;
+CREATE INDEX consultation_log_sequence ON consultation (log, sequence);;
 
 CREATE TABLE delivery (
   id {uuid} PRIMARY KEY, consultation_id {uuid} NOT NULL REFERENCES consultation (id) ON DELETE CASCADE,

@@ -19,6 +19,7 @@ from mespieces.domain import (
     authenticity,
     checkpoints,
     consultations,
+    contradictions,
     deposits,
     dossiers,
     evidence,
@@ -486,3 +487,71 @@ def test_a_journal_that_continues_another_tells_both(gateways, deposit, payet):
     assert f"ancien journal {former.log}" in words(made)
     assert len(attached.receipts(of_deposit(gateways, deposit))) == 0  # its journal was closed under no checkpoint
     of_all(gateways, deposit)
+
+
+# What the full verification names
+
+
+@pytest.mark.parametrize(
+    ("change", "operation"),
+    [
+        ("UPDATE document SET title = 'Reconnaissance de dette' WHERE number = 1", "deposit.filed"),
+        ("UPDATE document SET pages = 7 WHERE number = 1", "deposit.filed"),
+        ("UPDATE document SET number = 9 WHERE number = 2", "deposit.filed"),
+        ("DELETE FROM document WHERE number = 2", "deposit.filed"),
+        ("UPDATE consultation SET opened_at = (SELECT MIN(added_at) FROM document)", "document.consulted"),
+        ("UPDATE consultation SET document_id = (SELECT id FROM document WHERE number = 2)", "document.consulted"),
+        ("UPDATE consultation SET sequence = 1", "document.consulted"),
+        ("UPDATE session SET way = 'act'", "document.consulted"),
+        (
+            "UPDATE session SET access_id = (SELECT access.id FROM access JOIN recipient ON recipient.id = "
+            "access.recipient_id WHERE recipient.name = 'Béatrice Roux')",
+            "document.consulted",
+        ),
+        ("DELETE FROM consultation", "document.consulted"),
+    ],
+)
+def test_a_row_that_contradicts_its_record_is_named(gateways, deposit, payet, change, operation):
+    gateways.clock.advance(timedelta(hours=1))
+    read(gateways, payet, 1)
+    clerk = journal.member(make.member(gateways, deposit.office))
+    consultations.read_by_member(gateways, deposit.documents.first(), by=clerk).close()
+    assert verifications.verify(gateways).findings == ()
+    sql("DELETE FROM delivery")
+    sql(change)
+
+    found = verifications.verify(gateways).findings
+    assert f"{sequence_of(operation)} TABLE_ALTERED" in found
+    assert {one.split(" ")[1] for one in found} == {"TABLE_ALTERED"}
+    assert len(found) == (2 if "sequence = 1" in change else 1)
+
+
+def test_a_row_of_a_record_that_is_not_there_is_named(gateways, consulted):
+    sql("UPDATE consultation SET sequence = 1000")
+
+    found = verifications.verify(gateways).findings
+    assert found == (f"{consulted.sequence} TABLE_ALTERED", "1000 TABLE_ALTERED")
+
+
+def test_the_rows_of_many_deposits_are_compared_batch_by_batch(gateways, monkeypatch):
+    monkeypatch.setattr(contradictions, "FILINGS", 2)
+    monkeypatch.setattr(contradictions, "BATCH", 2)
+    office = make.office(gateways)
+    for _ in range(5):
+        filed = make.filed(gateways, office, documents=2)
+        for number in (1, 2):
+            read(gateways, make.first(filed), number)
+    assert verifications.verify(gateways).findings == ()
+    sql("UPDATE document SET size = size + 1 WHERE number = 1")
+    sql("UPDATE session SET way = 'act'")
+
+    counts = verifications.verify(gateways).counts
+    assert counts == {"TABLE_ALTERED": 15}
+
+
+def test_what_the_journal_forgot_is_compared_with_nothing(gateways, deposit, consulted):
+    make.forgotten(gateways, deposit)
+    sql("UPDATE document SET title = '(données effacées)'")
+    sql("UPDATE session SET way = 'act'")
+
+    assert {one.split(" ")[1] for one in verifications.verify(gateways).findings} == {"PURGED_TOO_EARLY"}

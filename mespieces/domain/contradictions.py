@@ -1,0 +1,121 @@
+"""Rows that the journal contradicts: consultations and documents, compared with the records that tell of them.
+
+Attestations are composed of records; pages still show these rows, and they alone remember once the journal forgot.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from mespieces import models
+from mespieces.domain import deposits, journal
+from mespieces.models import Deposit, Document
+from mespieces.verifier import record
+
+BATCH = 1_000  # consultations read at once
+FILINGS = 100  # filings whose documents are read at once
+MOMENT = timedelta(minutes=5)
+"""A consultation's row is written with its record: what it waited for in between, the record's hour counts."""
+
+
+class _Row(NamedTuple):
+    """A consultation's row: identifiers as 32 hexadecimal digits."""
+
+    sequence: int
+    id: str
+    document: str
+    recipient: str
+    way: str
+    opened_at: datetime
+
+
+class Comparison:
+    """Compares the rows of one journal's consultations, and of the documents filed in it, as its records go by in order.
+
+    Holds an identifier a deposit, a page of rows and a few filings: not the journal.
+    """
+
+    def __init__(self, log: str) -> None:
+        self._rows = _rows(log)
+        self._row = next(self._rows, None)
+        self._deposits = {row[0] for row in Deposit.select(Deposit.id).where(Deposit.filed_at.is_null(False)).tuples()}
+        self._filings: dict[UUID, tuple[int, Any]] = {}
+
+    def feed(self, line: journal.Line, *, verified: bool) -> Iterator[int]:
+        """Yield the sequences of rows found wrong now; what a payload that does not verify says is compared with nothing."""
+        while self._row and self._row.sequence < line.sequence:
+            yield self._next().sequence
+        row = self._next() if self._row and self._row.sequence == line.sequence else None
+        body = line.proof[1] if verified and line.proof and line.deposit in self._deposits else None
+        if line.operation == "document.consulted":
+            if body is not None and not _confirms(line, body, row):
+                yield line.sequence
+        elif row:
+            yield line.sequence
+        elif line.operation == "deposit.filed" and body is not None and line.deposit:
+            self._filings[line.deposit] = line.sequence, _member(orjson.loads(body), "detail").get("documents")
+            if len(self._filings) == FILINGS:
+                yield from self._compare_filings()
+
+    def finish(self) -> Iterator[int]:
+        """Yield the sequences of what is left: rows of records that are not there, filings not compared yet."""
+        while self._row:
+            yield self._next().sequence
+        yield from self._compare_filings()
+
+    def _next(self) -> _Row:
+        row, self._row = self._row, next(self._rows, None)
+        assert row is not None  # noqa: S101 — callers looked
+        return row
+
+    def _compare_filings(self) -> Iterator[int]:
+        found: dict[UUID, list[dict[str, Any]]] = {deposit: [] for deposit in self._filings}
+        query = Document.select().where(Document.deposit.in_(list(found))).order_by(Document.deposit, Document.number)
+        for row in query.iterator():
+            found[row.deposit_id].append(deposits.listed(row))
+        yield from (sequence for deposit, (sequence, told) in self._filings.items() if told != found[deposit])
+        self._filings.clear()
+
+
+def _confirms(line: journal.Line, body: bytes, row: _Row | None) -> bool:
+    """Tell whether a consultation's row says what its record does; a member's reading has none."""
+    told = orjson.loads(body)
+    if row is None or _member(told, "author").get("kind") != "recipient":
+        return row is None and _member(told, "author").get("kind") != "recipient"
+    what = _member(told, "object")
+    names = [_digits(what.get(key)) for key in ("consultation", "document", "recipient")]
+    return (
+        names == [row.id, row.document, row.recipient]
+        and _member(told, "identified").get("way") == row.way
+        and abs(record.parse_time(line.time) - row.opened_at) <= MOMENT
+    )
+
+
+def _member(told: Any, key: str) -> Mapping[str, Any]:
+    found = told.get(key) if isinstance(told, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _digits(name: object) -> str:
+    return str(name).replace("-", "")
+
+
+# Written out, and read as the database gives it: peewee's way takes longer than reading the records themselves.
+_READ = (
+    "SELECT c.sequence, c.id, c.document_id, a.recipient_id, s.way, c.opened_at FROM consultation AS c "
+    "JOIN session AS s ON s.id = c.session_id JOIN access AS a ON a.id = s.access_id "
+    "WHERE c.log = ? AND c.sequence > ? ORDER BY c.sequence LIMIT ?"
+)
+
+
+def _rows(log: str) -> Iterator[_Row]:
+    """Yield the rows of a journal's consultations in the order of their records, in constant memory."""
+    after = -1
+    while rows := models.execute(_READ, log, after, BATCH).fetchall():
+        for sequence, which, what, who, way, at in rows:
+            instant = record.parse_time(at) if isinstance(at, str) else at
+            yield _Row(sequence, _digits(which), _digits(what), _digits(who), way, instant)
+        after = rows[-1][0]
