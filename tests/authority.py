@@ -33,18 +33,23 @@ ess_cert_id_alg = {naming}
 
 
 class Authority:
-    """Root, intermediate and signer of its own in `folder`; `behaviour` changes what it answers."""
+    """Root (or that of another, `under` it), intermediate and signer in `folder`; `behaviour` changes what it answers."""
 
     def __init__(
-        self, folder: Path, *, uses=STAMPING, critical=True, ends=timedelta(days=1), name="Horodatage", naming="sha256"
-    ) -> None:
+        self, folder: Path, *, uses=STAMPING, critical=True, ends=timedelta(days=1), name="Horodatage", naming="sha256",
+        under: "Authority | None" = None,
+    ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.behaviour, self.asked, self.url = folder, "", 0, ""
         self.clock: list[str] = []
         """What runs `openssl` at another time, if anything does."""
         root_key, middle_key, key = (rsa.generate_private_key(65537, 2048) for _ in range(3))
-        root = _sign(f"Racine {name}", root_key, f"Racine {name}", root_key, ca=True)
-        middle = _sign(f"Intermédiaire {name}", middle_key, f"Racine {name}", root_key, ca=True)
+        trunk = f"Racine {name}"
+        if under:  # another unit of the same authority
+            trunk, root_key = under.trunk, under.root_key
+        self.trunk, self.root_key = trunk, root_key
+        root = under.root if under else _sign(trunk, root_key, trunk, root_key, ca=True)
+        middle = _sign(f"Intermédiaire {name}", middle_key, trunk, root_key, ca=True)
         signer = _sign(name, key, f"Intermédiaire {name}", middle_key, uses=uses, critical=critical, ends=ends)
         self.root, self.signer = root, signer
         self._again = partial(

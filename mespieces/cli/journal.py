@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mespieces.cli import console
-from mespieces.domain import activity, checkpoints, continuity, documents, exports, french, verifications
+from mespieces.domain import activity, checkpoints, continuity, documents, exports, french, subtrees, verifications
 from mespieces.domain import journal as records
 from mespieces.errors import Refusal
 from mespieces.gateways import Gateways
@@ -118,12 +118,13 @@ def _lost(losses: list[continuity.Loss]) -> list[dict[str, object]]:
 @journal.command()
 @console.json_option
 def recount(*, as_json: bool) -> None:
-    """Compte de nouveau, d’après le journal, les opérations de chaque jour que montre /audit."""
+    """Refait, d’après le journal, ce qui le résume : opérations de chaque jour (/audit) et empreintes gardées de l’arbre."""
     with console.opened(check_journal=False):
         activity.recount()
-        size = records.head().size
+        size, changed = records.head().size, subtrees.remake()
     told = french.counted(size, "enregistrement compté", "enregistrements comptés")
-    console.tell({"size": size}, f"{told} de nouveau.", as_json=as_json)
+    mended = french.counted(changed, "empreinte gardée corrigée", "empreintes gardées corrigées")
+    console.tell({"size": size, "subtrees": changed}, f"{told} de nouveau, {mended}.", as_json=as_json)
 
 
 @click.group()

@@ -115,7 +115,7 @@ def drift() -> float:
 
 
 def check_clock(gateways: Gateways) -> None:
-    """Make sure that our clock is not known to be wrong. Raises `ClockWrong` when two authorities agree that it is."""
+    """Make sure that our clock is not known to be wrong. Raises `ClockWrong` when two sources, of two roots, agree that it is."""
     # A measure from our future was made before the clock was set right.
     now = gateways.clock.now()
     found = [
@@ -127,13 +127,13 @@ def check_clock(gateways: Gateways) -> None:
 
 def files(name: str, size: int) -> Iterator[tuple[str, bytes]]:
     """Yield the tokens over the first `size` records of a journal as files of an export, then the certificates they carry."""
-    for one in _over(name, size):
+    for one in every(name, size):
         yield f"{one.size}.{one.number}.tsr", bytes(one.der)
-    if carried := timestamp.certificates(bytes(one.der) for one in _over(name, size)):
+    if carried := timestamp.certificates(bytes(one.der) for one in every(name, size)):
         yield "certificates.pem", carried
 
 
-def _over(name: str, size: int) -> Iterator[JournalTimestamp]:
+def every(name: str, size: int) -> Iterator[JournalTimestamp]:
     """Yield the tokens over the first `size` records, some at a time: others are written meanwhile."""
     kept, after = JournalTimestamp, -1
     among = kept.select().where(kept.log == name, kept.size <= size).order_by(kept.size, kept.number)
@@ -189,14 +189,23 @@ def _put_off(gateways: Gateways) -> None:
 
 def _ask(gateways: Gateways, signed: bytes, *, every: bool) -> Stamp | None:
     """Return the first authority's token that can be had; ask them all when our clock is in doubt."""
-    first, measures = None, {}
+    measures: dict[str, dict[str, Any]] = {}
+    first = None
     for authority in gateways.authorities:
         try:
             stamp = authority.stamp(signed, gateways.clock)
         except (AuthorityUnreachable, TokenRefused) as error:
             log.warning("%s", error)
             continue
-        measures[stamp.stated.authority] = {"drift": stamp.drift, "at": record.format_time(stamp.answered_at)}
+        measure = {
+            "drift": stamp.drift,
+            "at": record.format_time(stamp.answered_at),
+            "authority": stamp.stated.authority,
+        }
+        # One voice for all that one root vouches for: where they disagree, the one that accuses our clock least.
+        measures[stamp.stated.root] = min(
+            measure, measures.get(stamp.stated.root, measure), key=lambda one: abs(one["drift"])
+        )
         first = first or stamp
         if not every and abs(stamp.drift) <= WRONG_CLOCK:
             break
@@ -207,7 +216,10 @@ def _ask(gateways: Gateways, signed: bytes, *, every: bool) -> Stamp | None:
 
 
 def _keep(gateways: Gateways, signed: bytes, stamp: Stamp) -> None:
-    """Keep a token and append its record in one transaction; a clock that drifts is journaled once a day."""
+    """Keep a token and append its record in one transaction; a clock that drifts is journaled once a day.
+
+    Where another journal was opened meanwhile nothing is kept: the token's record could not follow its checkpoint.
+    """
     of, now = note.parse_checkpoint(note.split(signed)[0]), gateways.clock.now()
     name, stated = of.origin.rpartition("/")[2], stamp.stated
     detail = {
@@ -215,7 +227,8 @@ def _keep(gateways: Gateways, signed: bytes, stamp: Stamp) -> None:
         "authority": stated.authority, "time": record.format_time(stated.time),
     }  # fmt: skip
     with models.write():
-        models.locked(JournalLog.select().where(JournalLog.log == name)).first()
+        if models.locked(JournalLog.select().where(JournalLog.log == name)).get().closed_at:
+            return
         held = JournalTimestamp.select().where(JournalTimestamp.log == name, JournalTimestamp.size == of.size).count()
         JournalTimestamp.create(
             log=name, size=of.size, number=held + 1, der=stamp.der, time=stated.time, authority=stated.authority,

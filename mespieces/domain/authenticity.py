@@ -213,7 +213,7 @@ def _extends(row: JournalLog, published: note.Checkpoint) -> bool:
     """Tell whether a journal still holds what was published of it; what a closed one lost at its end contradicts nothing kept."""
     if published.size > row.size:
         return row.closed_at is not None
-    return checkpoints.root(row.log, published.size) == published.root
+    return checkpoints.contains(row.log, published)
 
 
 def _token(log: str, size: int, der: bytes | None) -> JournalTimestamp | None:

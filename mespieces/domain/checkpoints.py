@@ -4,18 +4,34 @@ The tree is a pure function of the records (RFC 6962): appending never touches i
 are met, so that a root costs O(log n).
 """
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
+from peewee import chunked
+
 from mespieces import models
-from mespieces.domain import journal
+from mespieces.domain import journal, subtrees
+from mespieces.errors import Unavailable
 from mespieces.gateways import Gateways
 from mespieces.models import JournalCheckpoint, JournalLog, JournalRecord, JournalSubtree
 from mespieces.verifier import merkle, note
 
+log = logging.getLogger(__name__)
+
 AT_ONCE = 1_000  # checkpoints read at once
-KEPT_LEVEL = 8  # one row per 256 leaves, and about as many again above
+KEPT_LEVEL = subtrees.LOWEST
+
+
+class TreeAltered(Unavailable):
+    """The tables no longer give the root of the newest checkpoint: whatever were signed now would contradict it."""
+
+    message = (
+        "Le journal de ce service ne correspond plus à son dernier point de contrôle : rien de nouveau ne peut être signé "
+        "tant que la personne qui exploite le service ne l’a pas remis en état. Les documents restent consultables."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +47,23 @@ class Head:
 
 
 def head() -> Head:
-    """Return the journal's head and its root at the same size. Raises `JournalClosed`."""
-    row = journal.head()
-    return Head(row.log, row.origin, row.size, row.head, root(row.log, row.size).hex(), row.time)
+    """Return the journal's head and its root at the same size. Raises `JournalClosed`.
+
+    Where the tables contradict the newest checkpoint, it is the one of that checkpoint: what is printed or mailed stays true.
+    """
+    row, found = _ends()
+    known = _read(found)
+    if known is None:
+        return Head(row.log, row.origin, row.size, row.head, root(row.log, row.size).hex(), row.time)
+    try:
+        tree = _frontier(row, known)
+        for _ in subtrees.grow(tree, row.log, row.size):
+            pass
+        return Head(row.log, row.origin, row.size, row.head, tree.root().hex(), row.time)
+    except TreeAltered:
+        last = JournalRecord.get_or_none(log=row.log, sequence=known.size - 1)
+        head, time = (last.hash, last.time) if last else (row.head, row.time)
+        return Head(row.log, row.origin, known.size, head, known.root.hex(), time)
 
 
 def root(log: str, size: int) -> bytes:
@@ -41,17 +71,54 @@ def root(log: str, size: int) -> bytes:
     return merkle.root_at(size, subtree(log))
 
 
+def contains(log: str, known: note.Checkpoint) -> bool:
+    """Tell whether the first records of `log` are those of a checkpoint, read one by one where the stored hashes deny it."""
+    return root(log, known.size) == known.root or _read_root(log, known.size) == known.root
+
+
 def publish(gateways: Gateways) -> bytes:
-    """Sign and keep a checkpoint of the present size, unless it is kept already, and return its note."""
-    row = journal.head()
-    _keep_subtrees(row.log, row.size)
-    found = kept(row.log, row.size)
-    if found is not None:
-        return bytes(found.note)
-    signed = sign(gateways, row, row.size)
+    """Sign and keep a checkpoint of the present size, unless it is kept already, and return its note.
+
+    1. The newest checkpoint is ours, and the tables still give its root.
+    2. What was stored beside the records since then is made from them, never believed; they are those of the chain.
+    3. Only then is the new root signed, which extends the one before.
+
+    Raises `JournalClosed`, `TreeAltered`.
+    """
+    row, found = _ends()
+    try:
+        known = _own(gateways, row, found) if found else None
+        tree = _frontier(row, known)  # (1)
+        if found is not None and found.size == row.size:
+            return bytes(found.note)
+        _keep_subtrees(row.log, subtrees.grow(tree, row.log, row.size, _chained))  # (2)
+    except TreeAltered:
+        log.critical(
+            "nothing is signed: the journal is not the one of its newest checkpoint, or of its own chain; see docs/journal.md"
+        )
+        raise
+    signed = sign(gateways, row, row.size, tree.root())
     with models.write():
-        keep(gateways, row.log, row.size, signed)
+        keep(gateways, row.log, row.size, signed)  # (3)
     return signed
+
+
+def finish(gateways: Gateways, row: JournalLog) -> note.Checkpoint | None:
+    """Sign and keep a checkpoint of the open journal's end inside the transaction that closes it, and return what it says.
+
+    None where nothing of ours was published that it would extend: a journal whose key was replaced, or that was changed.
+    """
+    found = newest()
+    if found is None:
+        return None
+    try:
+        tree = _frontier(row, _own(gateways, row, found))
+        for _ in subtrees.grow(tree, row.log, row.size, _chained):
+            pass
+    except TreeAltered:
+        return None
+    keep(gateways, row.log, row.size, sign(gateways, row, row.size, tree.root()))
+    return note.Checkpoint(row.origin, row.size, tree.root())
 
 
 def keep(gateways: Gateways, log: str, size: int, signed: bytes) -> None:
@@ -62,9 +129,18 @@ def keep(gateways: Gateways, log: str, size: int, signed: bytes) -> None:
         JournalCheckpoint.insert(row).on_conflict_ignore().execute()
 
 
-def sign(gateways: Gateways, row: JournalLog, size: int) -> bytes:
-    """Return the signed note (C2SP tlog-checkpoint) of `row`'s first `size` records."""
-    return note.sign_checkpoint(note.Checkpoint(row.origin, size, root(row.log, size)), gateways.journal_key)
+def sign(gateways: Gateways, row: JournalLog, size: int, root: bytes) -> bytes:
+    """Return the signed note (C2SP tlog-checkpoint) of `row`'s first `size` records, whose root is given."""
+    return note.sign_checkpoint(note.Checkpoint(row.origin, size, root), gateways.journal_key)
+
+
+def agrees(gateways: Gateways, row: JournalLog, size: int, root: bytes) -> bool:
+    """Tell whether the checkpoint kept of that size is ours and has this root; none, of no record, agrees with anything."""
+    found = kept(row.log, size)
+    try:
+        return size == 0 if found is None else _own(gateways, row, found).root == root
+    except TreeAltered:
+        return False
 
 
 def vkey(gateways: Gateways) -> str:
@@ -114,17 +190,14 @@ def subtree(log: str, *, neighbours: bool = False) -> merkle.Subtree:
 
     @lru_cache(64)
     def block(number: int) -> list[bytes]:
-        return read(number << KEPT_LEVEL, (number + 1) << KEPT_LEVEL)
+        return subtrees.leaves(log, number << KEPT_LEVEL, (number + 1) << KEPT_LEVEL)
 
     def within(start: int, end: int) -> list[bytes]:
         first = start >> KEPT_LEVEL
         return block(first)[start - (first << KEPT_LEVEL) : end - (first << KEPT_LEVEL)]
 
     def read(start: int, end: int) -> list[bytes]:
-        query = JournalRecord.select(JournalRecord.hash).where(
-            JournalRecord.log == log, JournalRecord.sequence >= start, JournalRecord.sequence < end
-        )
-        return [bytes.fromhex(row.hash) for row in query.order_by(JournalRecord.sequence)]
+        return subtrees.leaves(log, start, end)
 
     def kept(level: int, index: int) -> bytes | None:
         row = JournalSubtree.get_or_none(log=log, level=level, index=index)
@@ -133,16 +206,70 @@ def subtree(log: str, *, neighbours: bool = False) -> merkle.Subtree:
     return merkle.stored(within if neighbours else read, kept, KEPT_LEVEL)
 
 
-def _keep_subtrees(log: str, size: int) -> None:
-    """Keep the complete subtrees up to `size` that are not kept yet."""
-    tree = subtree(log)
-    query = JournalSubtree.select().where(JournalSubtree.log == log, JournalSubtree.level == KEPT_LEVEL)
-    last = query.order_by(JournalSubtree.index.desc()).first()
-    done = (last.index + 1 if last else 0) << KEPT_LEVEL
-    for end in range(done + (1 << KEPT_LEVEL), size + 1, 1 << KEPT_LEVEL):
-        rows = [
-            {"log": log, "level": level, "index": index, "hash": tree(level, index)}
-            for level, index in merkle.completed(end, KEPT_LEVEL)
-        ]
+def _ends() -> tuple[JournalLog, JournalCheckpoint | None]:
+    """Return the open journal's row and its newest checkpoint, read first: no other process makes it the longer one."""
+    while True:
+        found, row = newest(), journal.head()
+        if found is None or found.log == row.log:
+            return row, found
+
+
+def _read(found: JournalCheckpoint | None) -> note.Checkpoint | None:
+    """Return what a kept checkpoint says, whoever signed it, None when nothing that can be read does."""
+    with suppress(note.NoteRefused, note.CheckpointRefused):
+        return note.parse_checkpoint(note.split(bytes(found.note))[0]) if found else None
+    return None
+
+
+def _own(gateways: Gateways, row: JournalLog, found: JournalCheckpoint) -> note.Checkpoint:
+    """Return what a kept checkpoint says, our own signature under it verified. Raises `TreeAltered`."""
+    try:
+        known = note.read_checkpoint(bytes(found.note), [note.verifier(row.origin, gateways.journal_key)])
+    except (note.NoteRefused, note.CheckpointRefused) as error:
+        raise TreeAltered from error
+    if known.size != found.size:
+        raise TreeAltered
+    return known
+
+
+def _frontier(row: JournalLog, known: note.Checkpoint | None) -> merkle.Frontier:
+    """Return the tree as it was at the newest checkpoint, whose root it has. Raises `TreeAltered`.
+
+    It goes on growing from the records alone, so that what is stored beside them makes no root that denies this one.
+    """
+    if known is None:
+        return merkle.Frontier()
+    if known.size <= row.size:
+        found = merkle.frontier_at(known.size, subtree(row.log))
+        if found.root() == known.root:
+            return found
+    raise TreeAltered
+
+
+def _chained(log: str, start: int, end: int) -> list[bytes]:
+    """Return the hashes of records, which are those that the next ones were chained to. Raises `TreeAltered`."""
+    found = subtrees.leaves(log, start, end)
+    query = JournalRecord.select(JournalRecord.hash).where(
+        JournalRecord.log == log, JournalRecord.sequence >= start, JournalRecord.sequence < end
+    )
+    if [leaf.hex() for leaf in found] != [kept for (kept,) in query.order_by(JournalRecord.sequence).tuples()]:
+        raise TreeAltered
+    return found
+
+
+def _read_root(log: str, size: int) -> bytes:
+    frontier = merkle.Frontier()
+    for _ in subtrees.grow(frontier, log, size):
+        pass
+    return frontier.root()
+
+
+def _keep_subtrees(log: str, made: Iterable[tuple[subtrees.Place, bytes]]) -> None:
+    """Keep these subtrees, made from the records. Raises `TreeAltered` where another is kept already."""
+    for some in map(dict, chunked(made, AT_ONCE)):
+        rows = [{"log": log, "level": level, "index": index, "hash": each} for (level, index), each in some.items()]
         with models.write():
-            JournalSubtree.insert_many(rows).on_conflict_ignore().execute()
+            JournalSubtree.insert_many(rows).on_conflict_ignore().execute()  # another process keeps the same
+            found = subtrees.held(log, some)
+            if any(found.get(place) != each for place, each in some.items()):
+                raise TreeAltered

@@ -70,7 +70,7 @@ def check(path: Path) -> None:
     row = JournalLog.get_or_none(JournalLog.log == known.origin.rpartition("/")[2])
     if row and row.closed_at:  # the journal that continues it has said what was lost
         return
-    if row and row.size >= known.size and checkpoints.root(row.log, known.size) == known.root:
+    if row and row.size >= known.size and checkpoints.contains(row.log, known):
         return
     size = row.size if row else 0
     raise JournalRestored(size=size, known=known.size, path=path)
@@ -94,7 +94,8 @@ def watch(gateways: Gateways) -> Unavailable | None:
 def reopen(gateways: Gateways) -> JournalLog:
     """Close the journal and open one that cites it, with the newest checkpoint known of it; return the new one's row.
 
-    1. The old journal's head and the newest checkpoint known, inside or outside the database, are cited.
+    1. The old journal's head and the newest checkpoint known, inside or outside the database, are cited. Where the journal still
+       holds the one that stands outside, a last one is signed first, of its end: its last records have receipts too.
     2. The note that proves what was lost is kept with the old journal, to be exported with it; or beside the file that held
        it, when it is of a journal unknown to the database, which was opened since the backup and is lost whole.
     3. The new journal's first checkpoint replaces the one kept outside.
@@ -105,7 +106,9 @@ def reopen(gateways: Gateways) -> JournalLog:
     with models.write():
         row = models.locked(JournalLog.select().where(JournalLog.log == old.log)).get()
         cited = {"log": row.log, "size": row.size, "head": row.head}
-        if known:  # (1)
+        if _extends(gateways, row):  # (1)
+            known = checkpoints.finish(gateways, row) or known
+        if known:
             cited["checkpoint"] = {"size": known.size, "root": known.root.hex()}
             _remember(gateways, row.log, known)  # (2)
         if missing := _missing(gateways):
@@ -189,6 +192,17 @@ def _known(gateways: Gateways) -> note.Checkpoint | None:
         return outside
     kept = checkpoints.newest()
     return _parse(bytes(kept.note)) if kept else None
+
+
+def _extends(gateways: Gateways, row: JournalLog) -> bool:
+    """Tell whether a journal holds the checkpoint outside the database: without one, a backup of it may be what is closed."""
+    outside = _outside(gateways)
+    return (
+        outside is not None
+        and _log_of(outside) == row.log
+        and outside.size <= row.size
+        and checkpoints.contains(row.log, outside)
+    )
 
 
 def _missing(gateways: Gateways) -> note.Checkpoint | None:

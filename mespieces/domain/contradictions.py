@@ -3,20 +3,19 @@
 Attestations are composed of records; pages still show these rows, and they alone remember once the journal forgot.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import orjson
-
 from mespieces import models
 from mespieces.domain import deposits, journal
-from mespieces.models import Deposit, Document
+from mespieces.models import Document
 from mespieces.verifier import record
 
 BATCH = 1_000  # consultations read at once
 FILINGS = 100  # filings whose documents are read at once
+_COMPARED = frozenset({"document.consulted", "deposit.filed"})
 MOMENT = timedelta(minutes=5)
 """A consultation's row is written with its record: what it waited for in between, the record's hour counts."""
 
@@ -35,28 +34,31 @@ class _Row(NamedTuple):
 class Comparison:
     """Compares the rows of one journal's consultations, and of the documents filed in it, as its records go by in order.
 
-    Holds an identifier a deposit, a page of rows and a few filings: not the journal.
+    Holds a page of rows and a few filings: not the journal.
     """
 
     def __init__(self, log: str) -> None:
         self._rows = _rows(log)
         self._row = next(self._rows, None)
-        self._deposits = {row[0] for row in Deposit.select(Deposit.id).where(Deposit.filed_at.is_null(False)).tuples()}
         self._filings: dict[UUID, tuple[int, Any]] = {}
 
-    def feed(self, line: journal.Line, *, verified: bool) -> Iterator[int]:
-        """Yield the sequences of rows found wrong now; what a payload that does not verify says is compared with nothing."""
+    def feed(self, line: journal.Line, proof: Mapping[str, Any] | None) -> Sequence[int]:
+        """Return the sequences of rows found wrong now; `proof` is what the record says, None where it does not verify."""
+        if line.operation not in _COMPARED and (self._row is None or self._row.sequence > line.sequence):
+            return ()
+        return list(self._compare(line, proof))
+
+    def _compare(self, line: journal.Line, proof: Mapping[str, Any] | None) -> Iterator[int]:
         while self._row and self._row.sequence < line.sequence:
             yield self._next().sequence
         row = self._next() if self._row and self._row.sequence == line.sequence else None
-        body = line.proof[1] if verified and line.proof and line.deposit in self._deposits else None
         if line.operation == "document.consulted":
-            if body is not None and not _confirms(line, body, row):
+            if proof is not None and not _confirms(line, proof, row):
                 yield line.sequence
         elif row:
             yield line.sequence
-        elif line.operation == "deposit.filed" and body is not None and line.deposit:
-            self._filings[line.deposit] = line.sequence, _member(orjson.loads(body), "detail").get("documents")
+        elif line.operation == "deposit.filed" and proof is not None and line.deposit:
+            self._filings[line.deposit] = line.sequence, _member(proof, "detail").get("documents")
             if len(self._filings) == FILINGS:
                 yield from self._compare_filings()
 
@@ -80,9 +82,8 @@ class Comparison:
         self._filings.clear()
 
 
-def _confirms(line: journal.Line, body: bytes, row: _Row | None) -> bool:
+def _confirms(line: journal.Line, told: Mapping[str, Any], row: _Row | None) -> bool:
     """Tell whether a consultation's row says what its record does; a member's reading has none."""
-    told = orjson.loads(body)
     if row is None or _member(told, "author").get("kind") != "recipient":
         return row is None and _member(told, "author").get("kind") != "recipient"
     what = _member(told, "object")

@@ -18,7 +18,7 @@ import orjson
 import peewee as pw
 
 from mespieces.errors import Unavailable
-from mespieces.models import JournalPayload, JournalRecord
+from mespieces.models import JournalPayload, JournalRecord, JournalTimestamp
 from mespieces.verifier import purge, record
 
 log = logging.getLogger(__name__)
@@ -130,10 +130,15 @@ def check_announced(forgotten: Iterable[tuple[str, int]]) -> None:
 
 
 def purges(name: str, *, after: int = -1) -> Iterator[purge.Purge]:
-    """Yield what a journal's records beyond `after` announce; a body that is not the one committed to announces nothing."""
-    header, payload = JournalRecord, JournalPayload
+    """Yield what a journal's records beyond `after` announce; a body that is not the one committed to announces nothing.
+
+    Whatever our clock said then, each was announced before the first token over it was given.
+    """
+    header, payload, token = JournalRecord, JournalPayload, JournalTimestamp
+    dated = token.select(token.time).where(token.log == header.log, token.size > header.sequence)
+    first = dated.order_by(token.size, token.number).limit(1).alias("dated")
     query = (
-        header.select(header.header, payload.salt, payload.body)
+        header.select(header.header, payload.salt, payload.body, first)
         .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
         .where(
             header.log == name,
@@ -145,11 +150,12 @@ def purges(name: str, *, after: int = -1) -> Iterator[purge.Purge]:
         .order_by(header.sequence)
         .tuples()
     )
-    for written, salt, body in query.iterator():
+    for written, salt, body, by in query.iterator():
         with suppress(record.HeaderNotCanonical):
             read = record.parse(bytes(written))
             if record.commit("proof", bytes(salt), bytes(body)) == read.proof:
-                yield from purge.announced(read, bytes(body))
+                bound = min(read.time, record.format_time(token.time.python_value(by))) if by else read.time
+                yield from purge.announced(read._replace(time=bound), bytes(body))
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from mespieces.domain import anchors, checkpoints, journal
 from mespieces.errors import Refused
 from mespieces.gateways import Gateways
 from mespieces.models import JournalLog, JournalRecord, Office
-from mespieces.verifier import export
+from mespieces.verifier import export, merkle, record
 from mespieces.verifier.chain import WITHHELD, Payload
 
 STEP = 5_000  # records between two words on how far it is
@@ -100,10 +100,12 @@ def write_files(
     """Write the export's files, withholding the payloads of the records that are not `shown`; each file once, in constant memory."""
     row, size = begun.row, begun.size
     for log, held, folder in [(row, size, ""), *((one, one.size, f"previous/{one.log}/") for one in _earlier())]:
-        _write_records(log, held, folder, create, shown, told)
+        tree, then = _write_records(log, held, folder, create, shown, told, begun.published)
         # A checkpoint beyond the end shows what was lost.
-        reach = 2**53 if folder else max(size, begun.published)
-        signed = {} if folder else {size: checkpoints.sign(gateways, row, size)}
+        reach, signed = 2**53 if folder else max(size, begun.published), {}
+        # Records that contradict what was published leave as they are, for whoever examines them, and nothing new is signed.
+        if not folder and checkpoints.agrees(gateways, row, begun.published, then):
+            signed = {size: checkpoints.sign(gateways, row, size, tree.root())}
         for length, note in checkpoints.notes(log.log, reach):
             # Over the one just signed, if that size was published already: they differ when the records were changed since.
             signed.pop(length, None)
@@ -135,18 +137,22 @@ def _earlier() -> list[JournalLog]:
 
 def _write_records(
     log: JournalLog, size: int, folder: str, create: Opener,
-    shown: Callable[[journal.Line], bool], told: Callable[[int], None],
-) -> None:  # fmt: skip
+    shown: Callable[[journal.Line], bool], told: Callable[[int], None], published: int,
+) -> tuple[merkle.Frontier, bytes]:  # fmt: skip
+    """Write the records; return their tree, and its root when it had `published` leaves, empty if it never had."""
     with create(f"{folder}journal.jsonl") as file:
-        since = 0
+        since, tree, then = 0, merkle.Frontier(), b""
         for line in journal.lines(log.log, stop=size):
             proof, trace = (line.proof, line.trace) if shown(line) else (_withheld(line.proof), _withheld(line.trace))
             file.write(export.write_line(line.header, proof, trace))
+            tree.append(record.record_hash(line.header))
+            then = tree.root() if tree.size == published else then
             since += 1
             if since == STEP:
                 told(since)
                 since = 0
         told(since)
+    return tree, then
 
 
 def _withheld(payload: tuple[bytes, bytes] | None) -> Payload:

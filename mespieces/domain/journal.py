@@ -235,15 +235,31 @@ class Line(NamedTuple):
     trace: tuple[bytes, bytes] | None
     deposit: UUID | None
     office: UUID | None
+    stray: bool
+    """Whether the trace, too, is given to a deposit or an office, by which nothing finds it."""
 
 
 def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 2_000) -> Iterator[Line]:
     """Yield the records `start` ≤ sequence < `stop` of `log` in order, in constant memory."""
     while rows := models.execute(_READ, log, start, stop, batch).fetchall():
-        for sequence, previous, hashed, operation, time, header, salt, body, trace_salt, trace, deposit, office in rows:
+        for (
+            sequence,
+            previous,
+            hashed,
+            operation,
+            time,
+            header,
+            salt,
+            body,
+            trace_salt,
+            trace,
+            deposit,
+            office,
+            stray,
+        ) in rows:
             proof = None if salt is None or body is None else (salt, body)
             beside = None if trace_salt is None or trace is None else (trace_salt, trace)
-            about = _read_id(deposit), _read_id(office)
+            about = _read_id(deposit), _read_id(office), stray is not None
             yield Line(sequence, previous, hashed, operation, time, header, proof, beside, *about)
         start = rows[-1][0] + 1
 
@@ -294,7 +310,8 @@ _ADD_PAYLOADS = (
     "VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, NULL, NULL)"
 )
 _READ = (
-    "SELECT r.sequence, r.previous, r.hash, r.operation, r.time, r.header, p.salt, p.body, t.salt, t.body, p.deposit, p.office "
+    "SELECT r.sequence, r.previous, r.hash, r.operation, r.time, r.header, p.salt, p.body, t.salt, t.body, p.deposit, p.office, "
+    "COALESCE(t.deposit, t.office) "
     "FROM journal_record AS r "
     "LEFT JOIN journal_payload AS p ON p.log = r.log AND p.sequence = r.sequence AND p.payload_group = 'proof' "
     "LEFT JOIN journal_payload AS t ON t.log = r.log AND t.sequence = r.sequence AND t.payload_group = 'trace' "

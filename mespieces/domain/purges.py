@@ -5,12 +5,13 @@ the filing at the earliest and some months after the end of the availability; wh
 its record. Only the open journal is purged: nothing can be announced any more in one that was closed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from dateutil.relativedelta import relativedelta
+from peewee import chunked
 
 from mespieces import models
 from mespieces.domain import clockwork, journal, retention
@@ -98,6 +99,27 @@ def _of_deposit(gateways: Gateways, deposit: Deposit) -> int:
             if len(due) < BATCH:
                 Deposit.update(purged_at=gateways.clock.now()).where(Deposit.id == deposit.id).execute()
                 return erased
+
+
+class Owners:
+    """Tells whether what was erased with a deposit was that deposit's: the column beside a payload outlives it."""
+
+    def __init__(self, log: str, purges: Iterable[purge.Purge]) -> None:
+        told = [(one.first, one.last, one.filed) for one in purges if one.group == "proof" and one.filed is not None]
+        self._waiting = sorted(told, reverse=True)
+        self._open: list[tuple[int, int, int]] = []
+        self._deposits: dict[int, UUID | None] = {}
+        payload = JournalPayload
+        query = payload.select(payload.sequence, payload.deposit).where(payload.log == log, payload.group == "proof")
+        for some in chunked(sorted({filed for _, _, filed in told}), BATCH):
+            self._deposits.update(query.where(payload.sequence.in_(some)).tuples())
+
+    def agree(self, line: journal.Line) -> bool:
+        """Tell whether every filing that explains why a record's `proof` is absent is that of its own deposit; in order."""
+        while self._waiting and self._waiting[-1][0] <= line.sequence:
+            self._open.append(self._waiting.pop())
+        self._open = [one for one in self._open if line.sequence <= one[1]]
+        return all(self._deposits.get(filed) == line.deposit for _, _, filed in self._open)
 
 
 def _filed_here(log: str, deposit: Deposit) -> bool:

@@ -4,7 +4,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -12,7 +12,20 @@ from typing import Any
 from uuid import UUID
 
 from mespieces import models
-from mespieces.domain import activity, checkpoints, citations, clockwork, continuity, contradictions, evidence, journal
+from mespieces.domain import (
+    activity,
+    anchors,
+    checkpoints,
+    citations,
+    clockwork,
+    continuity,
+    contradictions,
+    evidence,
+    journal,
+    purges,
+    subtrees,
+    tokens,
+)
 from mespieces.gateways import Gateways
 from mespieces.models import Fact, JournalLog
 from mespieces.verifier import note, purge
@@ -23,6 +36,8 @@ OVERDUE = timedelta(days=2)
 """The worker reads the journal again every day: when it has not for so long, something keeps it from it."""
 FIRST = 20
 """Findings of one kind that are kept; the others are counted: a ruined journal must not fill the memory."""
+STEP = 2_000
+"""Records read between two rests."""
 _NONE = (0, b"")
 
 
@@ -40,15 +55,19 @@ class Verification:
     counts: dict[str, int]
 
 
-def verify(gateways: Gateways) -> Verification:
+Lines = Callable[[str, int], Iterator[journal.Line]]
+"""Reads the records of a journal, up to a size."""
+
+
+def verify(gateways: Gateways, *, gently: bool = False) -> Verification:
     """Read the whole journal again, record by record, and those it continues; keep the result and return it.
 
-    What is found in an earlier journal bears its name.
+    What is found in an earlier journal bears its name. `gently` leaves half of a core to those who are served meanwhile.
     """
-    started = time.perf_counter()
+    started, lines = time.perf_counter(), _gently if gently else _steadily
     with journal.snapshot():
         row, findings, counts = journal.head(), [], Counter[str]()
-        for found in itertools.chain(_walk_all(gateways, row), _outside(gateways, row)):
+        for found in itertools.chain(_walk_all(gateways, row, lines), _outside(gateways, row)):
             code = _code_of(found)
             counts[code] += 1
             if counts[code] <= FIRST:
@@ -95,18 +114,32 @@ def overdue(found: Verification, now: datetime) -> bool:
     return now - found.at > OVERDUE
 
 
+def _steadily(log: str, size: int) -> Iterator[journal.Line]:
+    return journal.lines(log, stop=size)
+
+
+def _gently(log: str, size: int) -> Iterator[journal.Line]:
+    """Rest after each batch as long as it took."""
+    since = time.perf_counter()
+    for count, line in enumerate(journal.lines(log, stop=size), 1):
+        yield line
+        if count % STEP == 0:
+            time.sleep(time.perf_counter() - since)
+            since = time.perf_counter()
+
+
 def _code_of(found: str) -> str:
     return found.split(" ")[1]
 
 
-def _walk_all(gateways: Gateways, newest: JournalLog) -> Iterator[str]:
+def _walk_all(gateways: Gateways, newest: JournalLog, lines: Lines) -> Iterator[str]:
     """Yield the findings of every journal, from the newest back: each cites how the one before ended."""
     rows, citations_by = {row.log: row for row in JournalLog.select()}, citations.every()
     name, cited = newest.log, None
     while name in rows:
         row = rows.pop(name)
         named = f" {name}" if row.closed_at else ""
-        yield from (f"{found}{named}" for found in _walk(gateways, row, cited))
+        yield from (f"{found}{named}" for found in _walk(gateways, row, cited, lines))
         if cited := citations_by.get(name):
             ended = rows.get(cited.log)
             if ended is None:
@@ -116,42 +149,88 @@ def _walk_all(gateways: Gateways, newest: JournalLog) -> Iterator[str]:
         name = cited.log if cited and cited.log in rows else next(iter(rows), "")
 
 
-def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None) -> Iterator[str]:
-    """Yield the findings of the chain up to `row`'s size, the projections and the kept checkpoints included.
+def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None, lines: Lines) -> Iterator[str]:
+    """Yield the findings of the chain up to `row`'s size, all that stands beside it and the kept checkpoints included.
 
     `cited` is what the journal that continues it says of its end: what it says was lost is no fault of the tables.
     """
-    chain, tally, rows = Chain(row.log, announced(row)), activity.Tally(row.log), contradictions.Comparison(row.log)
+    purged = list(announced(row))
+    chain, beside = Chain(row.log, purged), _Beside(row.log, purged)
+    growth, stored = subtrees.Growth(chain.frontier), subtrees.Comparison(row.log)
     published = checkpoints.notes(row.log)
     size, signed = next(published, _NONE)
     key = [note.verifier(row.origin, gateways.journal_key)]
-    for line in journal.lines(row.log, stop=row.size):
-        before = chain.last
-        tally.feed(line.sequence, line.operation, line.time)
+    for line in lines(row.log, row.size):
+        before, closes = chain.last, growth.closes()
+        # A million times: what finds nothing must cost nothing.
         if found := chain.feed(line.header, line.proof, line.trace):
             yield from (f"{f.sequence} {f.code}" for f in found)
-        # A header or a payload that cannot be read has been named.
-        if (chain.last is not before and not _projects(line, chain)) or (
-            chain.proof is not None and not _belongs(line, chain.proof)
-        ):
-            yield f"{line.sequence} PROJECTION_ALTERED"
-        yield from (f"{sequence} TABLE_ALTERED" for sequence in rows.feed(line, verified=not found))
-        wrong: Sequence[str] = ()
+        if wrong := beside.feed(line, chain, parsed=chain.last is not before):
+            yield from wrong
+        if closes:
+            yield from (
+                _at(line.sequence + 1, "SUBTREE_ALTERED")
+                for one in growth.completed(chain.head)
+                if stored.differs(*one)
+            )
+        wrong = ()
         if size == chain.size:
             wrong = _checkpoint_wrong(signed, chain, key)
+            yield from beside.published(size, signed)
             size, signed = next(published, _NONE)
         if cited and cited.known == chain.size and cited.root != chain.root().hex():
             wrong = wrong or [f"{chain.size - 1} CHECKPOINT_MISMATCH"]
         if wrong:
             yield from wrong
     yield from (f"{f.sequence} {f.code}" for f in chain.finish())
-    yield from (f"{sequence} TABLE_ALTERED" for sequence in rows.finish())
     ended, known = (cited.size, cited.known) if cited else (0, 0)
     whole = (chain.size, chain.head.hex()) == (row.size, row.head) and chain.size >= ended
     reach = max(itertools.chain((size,), (beyond for beyond, _ in published)))
     if not whole or reach > max(chain.size, known):
         yield f"{chain.size} TAIL_TRUNCATED"
-    yield from (f"{day} ACTIVITY_ALTERED" for day in tally.wrong())
+    yield from beside.finish()
+    yield from (f"{subtrees.last_record(one)} SUBTREE_ALTERED" for one in subtrees.strangers(row.log, chain.size))
+
+
+def _at(size: int, code: str) -> str:
+    """Name a fault of what covers the first `size` records, at the last of them."""
+    return f"{size - 1} {code}"
+
+
+class _Beside:
+    """What stands beside the records, told record by record, and compared with them."""
+
+    def __init__(self, log: str, purged: Sequence[purge.Purge]) -> None:
+        self._tally, self._rows = activity.Tally(log), contradictions.Comparison(log)
+        self._tokens, self._owners = tokens.Comparison(log), purges.Owners(log, purged)
+
+    def feed(self, line: journal.Line, chain: Chain, *, parsed: bool) -> Sequence[str]:
+        """Take the record that the chain has just read: whether its header could be. What cannot be read has been named."""
+        found: list[str] = []
+        self._tally.feed(line.sequence, line.operation, line.time)
+        if (
+            line.stray
+            or (parsed and not _projects(line, chain))
+            or (chain.proof is not None and not _belongs(line, chain.proof))
+        ):
+            found.append(f"{line.sequence} PROJECTION_ALTERED")
+        if differing := self._rows.feed(line, chain.proof):
+            found += [f"{sequence} TABLE_ALTERED" for sequence in differing]
+        if line.proof is None and not self._owners.agree(line):
+            found.append(f"{line.sequence} PURGED_TOO_EARLY")
+        if chain.proof is not None and line.operation == anchors.ANCHORED:
+            found += [_at(size, "BAD_TIMESTAMP") for size in self._tokens.anchored(chain.proof)]
+        return found
+
+    def published(self, size: int, signed: bytes) -> Iterator[str]:
+        """Take a checkpoint that was reached."""
+        yield from (_at(one, "BAD_TIMESTAMP") for one in self._tokens.over(size, signed))
+
+    def finish(self) -> Iterator[str]:
+        """Yield what only the end tells."""
+        yield from (f"{sequence} TABLE_ALTERED" for sequence in self._rows.finish())
+        yield from (_at(size, "BAD_TIMESTAMP") for size in self._tokens.finish())
+        yield from (f"{day} ACTIVITY_ALTERED" for day in self._tally.wrong())
 
 
 def announced(row: JournalLog) -> Iterator[purge.Purge]:

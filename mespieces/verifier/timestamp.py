@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 from rfc3161_client.tsp import Accuracy, TimeStampResponse
@@ -30,8 +30,23 @@ _HASHES = {
 }
 
 
+_SHA256 = x509.ObjectIdentifier("2.16.840.1.101.3.4.2.1")
+
+
 class TokenRefused(Fault):
     """A token that does not date these bytes, or that no trusted authority has signed; `str()` is why, in French."""
+
+
+_MALFORMED = (
+    VerificationError,
+    ValueError,  # TokenRefused is one
+    TypeError,
+    OverflowError,
+    StopIteration,
+    LookupError,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+)
 
 
 class Stated(NamedTuple):
@@ -43,6 +58,8 @@ class Stated(NamedTuple):
     policy: str
     authority: str
     qualified: bool
+    root: str = ""
+    """Who vouches for the authority, by name and key: two authorities of one root are one source. Empty where unverified."""
 
 
 def read_roots(pem: bytes) -> list[x509.Certificate]:
@@ -73,21 +90,12 @@ def verify(
     if response.status != 0:
         raise TokenRefused("l’autorité n’a pas accordé le jeton")
     try:
-        _check_chain(response, hashlib.sha256(data).digest(), roots, nonce)
+        root = _check_chain(response, hashlib.sha256(data).digest(), roots, nonce)
         signer = _signer(response)
         _check_use(signer)
         _check_named(token, signer)
-        stated = _stated(response, signer, token)
-    except (
-        VerificationError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        StopIteration,
-        LookupError,
-        x509.ExtensionNotFound,
-        x509.DuplicateExtension,
-    ) as error:
+        stated = _stated(response, signer, token)._replace(root=_identity(root))
+    except _MALFORMED as error:
         if isinstance(error, TokenRefused):
             raise
         raise TokenRefused(f"le jeton n’est pas valable ({error})") from error
@@ -96,10 +104,30 @@ def verify(
     return stated
 
 
+def read(data: bytes, token: bytes) -> Stated:
+    """Return what `token` says of `data`, whose hash it holds; who signed it is not verified. Raises `TokenRefused`."""
+    response = _decode(token)
+    try:
+        imprint = response.tst_info.message_imprint
+        if imprint.hash_algorithm != _SHA256 or imprint.message != hashlib.sha256(data).digest():
+            raise TokenRefused("le jeton date autre chose")
+        return _stated(response, _signer(response), token)
+    except _MALFORMED as error:
+        if isinstance(error, TokenRefused):
+            raise
+        raise TokenRefused(f"le jeton n’est pas valable ({error})") from error
+
+
+def _identity(root: x509.Certificate) -> str:
+    """Return what tells one source from another: the root's name and key, which a renewed certificate keeps."""
+    key = root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(root.subject.public_bytes() + key).hexdigest()
+
+
 def _check_chain(
     response: TimeStampResponse, digest: bytes, roots: Sequence[x509.Certificate], nonce: int | None
-) -> None:
-    """Make sure that one of `roots` vouches for the response. Raises `VerificationError`.
+) -> x509.Certificate:
+    """Return the one of `roots` that vouches for the response. Raises `VerificationError`.
 
     Each is tried alone: of several of one name, as when an authority renews its root, the library follows any one.
     """
@@ -112,7 +140,7 @@ def _check_chain(
         except VerificationError as error:
             failure = error
         else:
-            return
+            return root
     raise failure
 
 

@@ -215,6 +215,7 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
 
 _FINDINGS = {
     "PROJECTION_ALTERED": "ce par quoi cet enregistrement se retrouve n’est pas ce que dit son en-tête",
+    "SUBTREE_ALTERED": "une empreinte gardée pour aller plus vite, qui s’arrête ici, n’est pas celle des enregistrements",
     "ACTIVITY_ALTERED": "le nombre d’opérations affiché pour ce jour n’est pas celui du journal",
 }
 

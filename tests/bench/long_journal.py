@@ -44,7 +44,9 @@ def _rows(head: Any, begin: datetime, every: timedelta) -> Iterator[tuple[tuple[
         if sequence % 20 == 0:
             deposit = uuid.uuid4()
         operation = OPERATIONS[sequence % len(OPERATIONS)]
-        bodies = {"proof": _proof(sequence, str(deposit), str(office)), "trace": _trace(sequence)}
+        # A recipient's consultation would have a row of its own.
+        kind = "member" if operation == "document.consulted" else "recipient"
+        bodies = {"proof": _proof(kind, sequence, str(deposit), str(office)), "trace": _trace(sequence)}
         salts = {group: os.urandom(32) for group in bodies}
         encoded = {group: record.encode_body(group, body) for group, body in bodies.items()}
         committed = {group: record.commit(group, salts[group], encoded[group]) for group in bodies}
@@ -61,9 +63,9 @@ def _rows(head: Any, begin: datetime, every: timedelta) -> Iterator[tuple[tuple[
         previous = hashed
 
 
-def _proof(sequence: int, deposit: str, office: str) -> dict[str, Any]:
+def _proof(kind: str, sequence: int, deposit: str, office: str) -> dict[str, Any]:
     return {
-        "author": {"kind": "recipient", "id": str(uuid.UUID(int=sequence)), "name": "Élodie de La Tour-Maubourg"},
+        "author": {"kind": kind, "id": str(uuid.UUID(int=sequence)), "name": "Élodie de La Tour-Maubourg"},
         "identified": {"way": "act+email", "set_by": "recipient"},
         "object": {
             "deposit": deposit, "office": office, "document": str(uuid.UUID(int=sequence + 1)), "number": sequence % 7 + 1,

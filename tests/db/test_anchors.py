@@ -3,15 +3,17 @@
 import dataclasses
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import timedelta
 
 import authority as authorities
 import make
 import peewee as pw
 import pytest
+from backups import unguard
 
 from mespieces import models
-from mespieces.domain import anchors, exports, journal
+from mespieces.domain import anchors, continuity, exports, journal, verifications
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
 from mespieces.models import JournalCheckpoint, JournalTimestamp
@@ -123,6 +125,141 @@ def test_two_authorities_must_agree_before_our_clock_is_called_wrong(dated, seco
     dated.clock._instant = SystemClock().now()
     anchors.keep_up(dated)
     anchors.check_clock(dated)
+
+
+@dataclass(frozen=True, slots=True)
+class Late(Authority):
+    """An authority reached over a line on which our own clock seems to be five minutes behind what it says."""
+
+    def stamp(self, data, clock):
+        found = Authority.stamp(self, data, clock)
+        behind = timedelta(minutes=5)
+        return dataclasses.replace(found, asked_at=found.asked_at - behind, answered_at=found.answered_at - behind)
+
+
+def measured(dated, *reached):
+    """Have these authorities measure a clock that is five minutes ahead."""
+    opened = dataclasses.replace(dated, authorities=reached)
+    later(opened, minutes=5)
+    for _ in range(2):  # the first that says so has all of them asked
+        anchors.keep_up(opened)
+        later(opened)
+        later(opened, minutes=-1)
+        with models.write():
+            anchors.Fact.delete().where(anchors.Fact.name == anchors.NEXT).execute()
+    return opened
+
+
+def test_two_authorities_of_one_name_are_two_sources(dated, tsa, tmp_path):
+    with authorities.serving(authorities.Authority(tmp_path / "namesake", name="Horodatage")) as namesake:
+        reached = [Authority(one.url, (tsa.root, namesake.root), within=2.0) for one in (tsa, namesake)]
+        with pytest.raises(anchors.ClockWrong):
+            anchors.check_clock(measured(dated, *reached))
+
+
+def test_one_authority_that_signs_under_two_names_is_one_source(dated, tsa, second, tmp_path):
+    with authorities.serving(authorities.Authority(tmp_path / "unit", name="Unité 2", under=tsa)) as unit:
+        reached = [Authority(one.url, (second.root, tsa.root), within=2.0) for one in (tsa, unit)]
+        opened = measured(dated, *reached)
+        assert unit.asked == 2
+        anchors.check_clock(opened)
+
+        third = Authority(second.url, (second.root,), within=2.0)
+        with pytest.raises(anchors.ClockWrong):
+            anchors.check_clock(measured(opened, *reached, third))
+
+
+def test_of_two_units_of_one_authority_that_disagree_the_one_that_accuses_our_clock_least_counts(dated, tsa, second):
+    right, other = (Authority(one.url, (one.root,), within=2.0) for one in (tsa, second))
+
+    opened = measured(dated, other, Late(tsa.url, (tsa.root,), within=2.0), right)
+    assert second.asked == tsa.asked - 1 == 2
+    anchors.check_clock(opened)
+
+    with pytest.raises(anchors.ClockWrong):
+        anchors.check_clock(measured(dated, other, right, right))
+
+
+# What stands beside a token
+
+
+def replaced(**values):
+    """Return what changes the row of the newest token, as whoever holds the database does."""
+
+    def change(_dated, _second):
+        unguard("journal_timestamp")
+        JournalTimestamp.update(**values).execute()
+
+    return change
+
+
+def by_another(dated, second):
+    """Put the true token of another authority over the same checkpoint in its place, its columns with it."""
+    row = JournalTimestamp.get()
+    signed = bytes(JournalCheckpoint.get(size=row.size).note)
+    stamp = Authority(second.url, (second.root,), within=2.0).stamp(signed, dated.clock)
+    replaced(der=stamp.der, authority=stamp.stated.authority, time=stamp.stated.time)(dated, second)
+
+
+def over_something_else(dated, second):
+    """Put a true token of the same authority in its place, which dates other bytes."""
+    [reached, _] = dated.authorities
+    replaced(der=reached.stamp(b"something else", dated.clock).der)(dated, second)
+
+
+def added(_dated, _second):
+    """Add the same token once more: no record says that it was had."""
+    row = JournalTimestamp.get()
+    JournalTimestamp.create(**(row.__data__ | {"number": 2}))
+
+
+def taken_away(_dated, _second):
+    unguard("journal_timestamp")
+    JournalTimestamp.delete().execute()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replaced(time=make.NOW), replaced(authority="Autorité connue"), replaced(qualified=1), replaced(der=b"garbage"),
+        by_another, over_something_else, added, taken_away,
+    ],
+    ids=["time", "authority", "qualified", "garbage", "by another", "over something else", "added", "taken away"],
+)  # fmt: skip
+def test_a_token_that_is_not_what_is_shown_beside_it_is_named(dated, second, change):
+    assert anchors.keep_up(dated)
+    assert verifications.verify(dated).findings == ()
+    with models.write():
+        change(dated, second)
+
+    found = verifications.verify(dated)
+
+    size = JournalCheckpoint.get().size
+    assert set(found.findings) == {f"{size - 1} BAD_TIMESTAMP"}
+
+
+def test_many_tokens_over_many_checkpoints_and_one_checkpoint_are_as_they_are_said(dated, tsa):
+    for _ in range(3):
+        make.office(dated)
+        assert anchors.keep_up(dated)
+        later(dated)
+    stamp = dated.authorities[0].stamp(bytes(JournalCheckpoint.get().note), dated.clock)
+    anchors._keep(dated, bytes(JournalCheckpoint.get().note), stamp)
+
+    assert JournalTimestamp.select().where(JournalTimestamp.number == 2).count() == 1
+    assert verifications.verify(dated).findings == ()
+
+
+def test_a_token_that_comes_after_its_journal_was_closed_is_not_kept(dated):
+    signed = anchors.checkpoints.publish(dated)
+    stamp = dated.authorities[0].stamp(signed, dated.clock)
+    continuity.reopen(dated)
+
+    anchors._keep(dated, signed, stamp)
+
+    assert JournalTimestamp.select().count() == 0
+    assert "journal.anchored" not in make.operations()
+    assert verifications.verify(dated).findings == ()
 
 
 def test_a_wrong_clock_is_measured_again_every_minute_until_it_is_right(dated, tsa, second):

@@ -1,10 +1,12 @@
 """A restored backup is noticed: nothing more is journaled until a new journal says what it continues and what was lost."""
 
+import dataclasses
 from datetime import timedelta
 
 import make
 import pytest
 from backups import restore, unguard
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mespieces import models
 from mespieces.domain import checkpoints, continuity, exports, journal, receipts, verifications
@@ -228,3 +230,50 @@ def test_a_reopening_cut_before_the_file_was_written_starts_again(gateways, monk
     continuity.check(gateways.settings.newest_checkpoint_file)
     publish(gateways)
     assert continuity.newest_known(gateways.settings.newest_checkpoint_file).origin.endswith(journal.head().log)
+
+
+def last_of(log):
+    """Return the size of the newest checkpoint kept of a journal."""
+    return (
+        JournalCheckpoint.select(models.pw.fn.MAX(JournalCheckpoint.size)).where(JournalCheckpoint.log == log).scalar()
+    )
+
+
+def test_the_last_records_of_a_journal_that_is_closed_in_good_order_have_receipts(gateways, tmp_path):
+    publish(gateways)
+    append(gateways, 2)
+    old, vkey = journal.head(), checkpoints.vkey(gateways)
+
+    opened = continuity.reopen(gateways)
+
+    assert last_of(old.log) == old.size
+    assert len(receipts.of(gateways, [(old.log, old.size - 1)])) == 1
+    assert continuity.losses() == []
+    assert verifications.verify(gateways).findings == ()
+    exports.write(gateways, tmp_path / "export", by=journal.OPERATOR)
+    assert verified(tmp_path / "export", vkey, checkpoints.vkey(gateways)).findings == []
+    assert opened.log != old.log
+
+
+@pytest.mark.parametrize("what", ["cut", "grown again", "nothing outside", "another key"])
+def test_a_journal_whose_end_may_contradict_what_was_published_is_closed_without_a_signature(gateways, what):
+    publish(gateways)
+    append(gateways, 3)
+    newest = publish(gateways)
+    assert newest
+    log = journal.head().log
+    if what in {"cut", "grown again"}:
+        restore(4)
+        append(gateways, 5 if what == "grown again" else 0)
+    elif what == "nothing outside":
+        gateways.settings.newest_checkpoint_file.unlink()
+        append(gateways)
+    else:
+        append(gateways)
+        gateways = dataclasses.replace(gateways, journal_key=Ed25519PrivateKey.generate())
+    before = {row.size for row in JournalCheckpoint.select().where(JournalCheckpoint.log == log)}
+
+    continuity.reopen(gateways)
+
+    after = {row.size for row in JournalCheckpoint.select().where(JournalCheckpoint.log == log)}
+    assert after <= before | {7}  # what was known outside is kept with it, and nothing new is signed

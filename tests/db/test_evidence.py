@@ -23,6 +23,7 @@ from mespieces.domain import (
     deposits,
     dossiers,
     evidence,
+    filings,
     journal,
     opened,
     purges,
@@ -111,11 +112,11 @@ def end(gateways, deposit):
     retention.expire(gateways, confirmed=True)
 
 
-def refused(gateways, deposit, *ways):
+def refused(gateways, deposit, *ways, because=evidence.JournalDisagrees):
     """Expect each of these refused, nothing journaled."""
     before = make.operations()
     for way in ways:
-        with pytest.raises(evidence.JournalDisagrees):
+        with pytest.raises(because):
             way(gateways, deposit)
     assert make.operations() == before
 
@@ -262,7 +263,10 @@ def test_nothing_is_made_of_a_header_that_is_not_the_one_hashed(gateways, deposi
     with models.write():
         unguard("journal_record")
         JournalRecord.update(header=later).where(JournalRecord.sequence == at).execute()
-    refused(gateways, deposit, of_deposit)
+    refused(gateways, deposit, of_deposit, because=checkpoints.TreeAltered)
+    assert JournalCheckpoint.select().count() == 0
+    with pytest.raises(evidence.JournalDisagrees):
+        filings.read(deposit)
 
     with models.write():  # and its hash with it: the checkpoint published before does not lead to it
         JournalRecord.update(header=row.header).where(JournalRecord.sequence == at).execute()
@@ -270,7 +274,9 @@ def test_nothing_is_made_of_a_header_that_is_not_the_one_hashed(gateways, deposi
     with models.write():
         hashed = record.record_hash(later).hex()
         JournalRecord.update(header=later, hash=hashed).where(JournalRecord.sequence == at).execute()
-    refused(gateways, deposit, of_deposit, of_all)
+    refused(gateways, deposit, of_deposit, of_all, because=checkpoints.TreeAltered)
+    with pytest.raises(evidence.JournalDisagrees):
+        receipts.of_deposit(gateways, deposit, journal.head().log, at)
 
 
 def test_nothing_is_made_of_an_outcome_rewritten_whole(gateways, deposit, payet):
@@ -285,7 +291,9 @@ def test_nothing_is_made_of_an_outcome_rewritten_whole(gateways, deposit, payet)
         unguard("journal_record")
         JournalRecord.update(header=forged, operation=better).where(JournalRecord.sequence == at).execute()
 
-    refused(gateways, deposit, of_consultations)
+    refused(gateways, deposit, of_consultations, because=checkpoints.TreeAltered)
+    with pytest.raises(evidence.JournalDisagrees):
+        opened.outcomes(payet, opened.of(payet))
 
 
 def test_nothing_is_made_of_a_consultation_of_what_was_not_filed(gateways, deposit, payet):
@@ -321,7 +329,7 @@ def test_a_receipt_that_would_not_verify_is_not_handed_over(gateways, deposit):
 
     with pytest.raises(evidence.JournalDisagrees):
         receipts.of_deposit(gateways, deposit, log, at)
-    refused(gateways, deposit, of_deposit)
+    refused(gateways, deposit, of_deposit, because=checkpoints.TreeAltered)
 
 
 def test_a_record_hidden_from_its_deposit_is_missed(gateways, deposit, consulted):

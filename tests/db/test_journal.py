@@ -234,8 +234,16 @@ TAMPERED = {
     "a projection": ("UPDATE journal_record SET operation = 'deposit.filed' WHERE sequence = 1", "1 PROJECTION_ALTERED"),
     "a hash": (f"UPDATE journal_record SET hash = '{'f' * 64}' WHERE sequence = 1", "1 PROJECTION_ALTERED"),  # noqa: S608 — what a tamperer writes
     "a time": ("UPDATE journal_record SET time = '2020-01-01T00:00:00.000000Z' WHERE sequence = 4", "4 PROJECTION_ALTERED"),
-    "a deposit": (f"UPDATE journal_payload SET deposit = '{'f' * 32}' WHERE sequence = 2", "2 PROJECTION_ALTERED"),  # noqa: S608 — as above
-    "an office": (f"UPDATE journal_payload SET office = '{'f' * 32}' WHERE sequence = 2", "2 PROJECTION_ALTERED"),  # noqa: S608 — as above
+    "a deposit": (f"UPDATE journal_payload SET deposit = '{'f' * 32}' WHERE sequence = 2 AND payload_group = 'proof'", "2 PROJECTION_ALTERED"),  # noqa: S608 — as above
+    "an office": (f"UPDATE journal_payload SET office = '{'f' * 32}' WHERE sequence = 2 AND payload_group = 'proof'", "2 PROJECTION_ALTERED"),  # noqa: S608 — as above
+    "a trace's deposit": (
+        f"UPDATE journal_payload SET deposit = '{'f' * 32}' WHERE sequence = 2 AND payload_group = 'trace'",  # noqa: S608 — as above
+        "2 PROJECTION_ALTERED",
+    ),
+    "a trace's office": (
+        f"UPDATE journal_payload SET office = '{'f' * 32}' WHERE sequence = 2 AND payload_group = 'trace'",  # noqa: S608 — as above
+        "2 PROJECTION_ALTERED",
+    ),
     "the head": (f"UPDATE journal_log SET head = '{'f' * 64}'", "6 TAIL_TRUNCATED"),  # noqa: S608 — what a tamperer writes
 }  # fmt: skip
 

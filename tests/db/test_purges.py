@@ -8,8 +8,18 @@ import pytest
 from dateutil.relativedelta import relativedelta
 
 from mespieces import models
-from mespieces.domain import checkpoints, clockwork, consultations, exports, journal, purges, retention, verifications
-from mespieces.models import Deposit, Document, JournalPayload
+from mespieces.domain import (
+    checkpoints,
+    clockwork,
+    consultations,
+    deposits,
+    exports,
+    journal,
+    purges,
+    retention,
+    verifications,
+)
+from mespieces.models import Deposit, Document, JournalPayload, JournalTimestamp
 from mespieces.verifier import audit, export, note
 
 
@@ -229,3 +239,72 @@ def test_a_purge_forged_without_its_time_is_found(gateways):
         )
 
     assert any("PURGED_TOO_EARLY" in found for found in verifications.verify(gateways).findings)
+
+
+# What somebody announces who appends records as the service does
+
+
+def erase(gateways, *ranges):
+    """Announce and erase these, as the service's own account can."""
+    with models.write():
+        purges._erase(gateways, journal.head().log, [purges.Range(*one) for one in ranges])
+
+
+def places(deposit):
+    """Return the sequences of a deposit's records."""
+    return [line.sequence for line in journal.lines(journal.head().log) if line.deposit == deposit.id]
+
+
+def test_an_erasure_that_names_another_deposit_s_filing_is_found(gateways):
+    old = make.filed(gateways, blanks=1)
+    move(gateways, gateways.clock.now() + relativedelta(months=17))
+    young = make.filed(gateways, blanks=1)
+    assert verifications.verify(gateways).findings == ()
+    move(gateways, gateways.clock.now() + relativedelta(months=2))
+    first, *rest = places(young)
+
+    erase(gateways, (first, rest[-1], "proof", old.filed_sequence))
+
+    named = verifications.verify(gateways).findings
+    assert f"{first} PURGED_TOO_EARLY" in named
+    assert len(named) == len([first, *rest])
+
+
+def test_an_erasure_that_names_the_filing_of_its_own_deposit_is_none(gateways):
+    """Two deposits, written in turns, forgotten one after the other: their ranges lie within one another."""
+    first, second = make.draft(gateways), make.draft(gateways)
+    for deposit in (first, second, first, second):
+        make.recipient(gateways, deposit)
+    for deposit in (second, first):
+        make.blank(deposit, 1)
+        deposits.file(gateways, deposit.id, by=journal.OPERATOR)
+    move(gateways, gateways.clock.now() + relativedelta(months=19))
+    for deposit in (first, second):
+        row = Deposit.get_by_id(deposit.id)
+        erase(gateways, *(tuple(one) for one in purges._joined(places(row), row.filed_sequence)))
+
+    assert {line.operation for line in journal.lines(journal.head().log) if line.proof is None} >= {"deposit.filed"}
+    assert verifications.verify(gateways).findings == ()
+
+
+@pytest.mark.parametrize("later", [timedelta(days=1), relativedelta(months=19)], ids=["the next day", "once due"])
+def test_an_erasure_dated_in_the_future_is_judged_by_the_token_that_dates_it(gateways, later):
+    """A clock set ahead, a purge, the clock set right, an anomaly: the third party that dated it was not mistaken."""
+    deposit = make.filed(gateways, blanks=1)
+    true, first = gateways.clock.now(), places(deposit)[0]
+    move(gateways, true + relativedelta(months=24))
+    erase(gateways, (first, deposit.filed_sequence, "proof", deposit.filed_sequence))
+    gateways.clock._instant = true + later
+    make.office(gateways)
+    assert "clock.anomaly" in make.operations()
+    assert verifications.verify(gateways).findings == ()  # nobody has dated it yet
+
+    signed = checkpoints.publish(gateways)
+    with models.write():
+        JournalTimestamp.create(
+            log=journal.head().log, size=note.parse_checkpoint(note.split(signed)[0]).size, number=1, der=b"x",
+            time=true + later, authority="A", qualified=0, asked_at=true, answered_at=true,
+        )  # fmt: skip
+
+    early = [found for found in verifications.verify(gateways).findings if found.endswith("PURGED_TOO_EARLY")]
+    assert early == ([f"{first} PURGED_TOO_EARLY"] if later == timedelta(days=1) else [])

@@ -9,12 +9,12 @@ import make
 import pytest
 
 from mespieces import models
-from mespieces.domain import clockwork, deposits, documents
+from mespieces.domain import clockwork, deposits, documents, journal, subtrees, verifications
 from mespieces.gateways.clock import SystemClock
 from mespieces.gateways.storage import FolderStorage
 from mespieces.gateways.timestamps import Authority
 from mespieces.gateways.vault import open_vault
-from mespieces.models import Deposit, Document, JournalCheckpoint, JournalTimestamp, Message
+from mespieces.models import Deposit, Document, JournalCheckpoint, JournalSubtree, JournalTimestamp, Message
 from mespieces.runtime import Runtime
 from mespieces.worker import EVERY_MINUTE, Worker
 
@@ -122,3 +122,29 @@ def test_an_hour_sweeps_old_drafts_and_what_uploads_left_behind(worker, settings
     assert Deposit.select().count() == 0
     assert list(gateways.vault.names()) == []
     assert list(incoming.iterdir()) == []
+
+
+def test_a_tree_that_was_tampered_with_stops_neither_the_mails_nor_the_verification(worker, caplog):
+    gateways = worker._runtime.gateways
+    with models.write():
+        while journal.append(gateways, "incident.recorded") < 600:
+            pass
+    make.member(gateways)
+    worker.do("journal")
+    JournalSubtree.update(hash=b"x" * 32).execute()
+    gateways.clock.advance(timedelta(hours=23))
+    make.office(gateways)
+
+    for work in EVERY_MINUTE:
+        worker.do(work)
+
+    assert JournalCheckpoint.select().count() == 1
+    assert "nothing is signed" in caplog.text
+    assert verifications.last().counts == {"SUBTREE_ALTERED": 3}
+    assert not journal.suspended()
+    assert Message.select().where(Message.kind == "checkpoint").count() == 0
+    subtrees.remake()
+    for work in EVERY_MINUTE:
+        worker.do(work)
+    assert JournalCheckpoint.select().count() == 2
+    assert Message.select().where(Message.kind == "checkpoint").count() == 1  # the night's, made up for

@@ -176,3 +176,14 @@ def test_a_certificate_that_serves_something_else_is_refused(flaw):
 
 
 _KEY = authorities.rsa.generate_private_key(65537, 2048)
+
+
+def test_what_a_token_states_is_read_without_its_roots_and_of_its_own_bytes_alone(tsa, ask):
+    stamp = ask()
+
+    assert timestamp.read(NOTE, stamp.der) == stamp.stated._replace(root="")
+    with pytest.raises(timestamp.TokenRefused, match="date autre chose"):
+        timestamp.read(b"other", stamp.der)
+    for garbage in (b"", b"garbage", stamp.der[:-1], bytes.fromhex("30053003020102")):
+        with pytest.raises(timestamp.TokenRefused):
+            timestamp.read(NOTE, garbage)

@@ -1,0 +1,67 @@
+"""The tokens kept beside a journal, compared with what they state, and with the records that name them."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from mespieces.domain import anchors
+from mespieces.models import JournalTimestamp
+from mespieces.verifier import record, timestamp
+
+_MOST = 1_000  # tokens that wait for their record: an honest journal has one or two
+_ANY = 2**53
+
+
+class _Named(NamedTuple):
+    """What a `journal.anchored` record says of a token."""
+
+    sha256: str
+    authority: str
+    time: str
+
+
+class Comparison:
+    """Told checkpoint by checkpoint and record by record, yields the size of each checkpoint with a token that is not what is said.
+
+    Who signed the tokens is not verified again: each was before it was kept, and its record has its SHA-256.
+    """
+
+    def __init__(self, log: str) -> None:
+        self._rows = anchors.every(log, _ANY)
+        self._next = next(self._rows, None)
+        self._waiting: dict[tuple[int, int], _Named] = {}
+
+    def over(self, size: int, signed: bytes) -> Iterator[int]:
+        """Take the tokens over the checkpoint of that size, whose note is given."""
+        while (row := self._next) is not None and row.size <= size:
+            self._next = next(self._rows, None)
+            if not _states(row, signed):
+                yield row.size
+            digest = hashlib.sha256(bytes(row.der)).hexdigest()
+            self._waiting[row.size, row.number] = _Named(digest, row.authority, record.format_time(row.time))
+            if len(self._waiting) > _MOST:
+                oldest = next(iter(self._waiting))
+                del self._waiting[oldest]
+                yield oldest[0]
+
+    def anchored(self, body: Mapping[str, Any]) -> Iterator[int]:
+        """Take the verified `proof` of a `journal.anchored` record."""
+        match body:
+            case {
+                "detail": {"size": int(size), "number": int(number), "sha256": sha256, "authority": who, "time": time}
+            }:
+                if self._waiting.pop((size, number), None) != (sha256, who, time):
+                    yield size
+
+    def finish(self) -> Iterator[int]:
+        """Yield those that no record names."""
+        yield from (size for size, _ in self._waiting)
+
+
+def _states(row: JournalTimestamp, signed: bytes) -> bool:
+    """Tell whether a token dates the note, and the columns beside it say what it states."""
+    try:
+        stated = timestamp.read(signed, bytes(row.der))
+    except timestamp.TokenRefused:
+        return False
+    return (stated.time, stated.authority, stated.qualified) == (row.time, row.authority, bool(row.qualified))
