@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
-from mespieces.verifier import canonical, claims, export, issued, note, tokens
+from mespieces.verifier import canonical, claims, export, issued, note, purge, tokens
 from mespieces.verifier.chain import UNREADABLE, Chain
 from mespieces.verifier.export import Source, Unreadable
 from mespieces.verifier.findings import Code, Finding
@@ -171,7 +171,8 @@ class _Audit:
         self.seen.timestamps, self.seen.dated = self._tokens.names, self._tokens.dated
         shown = {mark.size for mark in held if mark in trust.shown}
         self.named = tokens.named(recorded, self.seen.log, shown)
-        self._dated = self._tokens.stamped if trust.roots else set()
+        self._dated = self._tokens.stamped if trust.roots else {}
+        self._purges = list(purge.bounded(self._purges, self._dated))
         # A token that nobody checked may be anything: it makes no record any safer.
         kept = [mark.size for mark in held if mark in trust.since]
         self.seen.anchored_size = max([*self._dated, *kept], default=0)

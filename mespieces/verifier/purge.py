@@ -1,7 +1,9 @@
 """What a journal announces as erased, and how early it may be (the format's « Purge », after art. 5)."""
 
+from bisect import bisect_right
 from calendar import monthrange
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from mespieces.verifier import canonical
@@ -32,6 +34,18 @@ def announced(header: Header, body: bytes) -> list[Purge]:
     ranges = detail.get("ranges") if isinstance(detail, dict) else None
     found = [_range(header, item) for item in ranges] if isinstance(ranges, list) else []
     return [purge for purge in found if purge]
+
+
+def bounded(purges: Iterable[Purge], stamped: Mapping[int, str]) -> Iterator[Purge]:
+    """Yield purges, each made at the latest when a third party dated it, whatever its own clock said.
+
+    `stamped` is the earliest checked date over each checkpoint, by its size.
+    """
+    sizes = sorted(stamped)
+    earliest = list(accumulate((stamped[size] for size in reversed(sizes)), min))[::-1]
+    for one in purges:
+        place = bisect_right(sizes, one.announced)
+        yield one._replace(time=min([one.time, *earliest[place : place + 1]]))
 
 
 def months_after(time: str, months: int) -> str:

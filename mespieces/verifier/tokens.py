@@ -23,7 +23,8 @@ class Tokens(NamedTuple):
     """The tokens that are there, the checkpoints (sizes) they rightly stand over, the last certain date once checked."""
 
     names: list[str]
-    stamped: set[int]
+    stamped: dict[int, str]
+    """The earliest date over each checkpoint, empty where it was not checked."""
     dated: str
     faults: list[tuple[int, str]]
     """Each fault's checkpoint, 0 for none in particular, and its file."""
@@ -37,14 +38,15 @@ def examine(
     `recorded` is each token's SHA-256 by file name, as the journal says it. Without `roots` dates are not checked.
     """
     names = sorted(filter(NAMED, where.names(f"{folder}timestamps")), key=_place)
-    stamped, dated, faults = set(), "", []
+    stamped: dict[int, str] = {}
+    dated, faults = "", []
     for name in sorted({*names, *filter(NAMED, recorded)}, key=_place):
         size, path = _place(name)[0], f"{folder}timestamps/{name}"
         token = export.read(where, path) or b""
         time = _time(where, f"{folder}checkpoints/{size}.note", token, roots)
         same = recorded.get(name, "") in {"", hashlib.sha256(token).hexdigest()}
         if name in names and size in sizes and same and time is not None:
-            stamped.add(size)
+            stamped[size] = min(time, stamped.get(size, time))
             dated = max(dated, time)
         else:
             faults.append((size, path))

@@ -1,13 +1,15 @@
 """An export verified by the product's verifier and by an auditor's own program: good ones pass, every damage is named."""
 
+import hashlib
 import importlib.util
 import io
 import json
 import random
 import zipfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import authority as authorities
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -419,6 +421,26 @@ def test_the_journal_s_own_records_are_never_erased(journal):
 
     report = found_in(journal.files(), journal)
     assert [f"{finding.code} {finding.sequence}" for finding in report.findings] == ["PURGED_TOO_EARLY 0"]
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_purge_dated_in_the_future_is_judged_by_the_token_over_it(tmp_path, checked):
+    """A clock set ahead, a purge, the clock set right: the third party that dated it soon afterwards was not mistaken."""
+    tsa, journal = authorities.Authority(tmp_path), maker.Journal()
+    journal.time = datetime.now(UTC) - timedelta(minutes=10)
+    journal.add("journal.opened")
+    journal.add("deposit.filed")
+    ranges = [{"from": 1, "to": 1, "group": "proof", "filed": 1}]
+    journal.add("journal.purged", detail={"ranges": ranges, "reason": "retention"}, after=2 * YEAR)
+    journal.add("clock.anomaly", after=-2 * YEAR)
+    journal.records[1][1] = None
+    token = tsa.reply(tsa.query(journal.checkpoint()))
+    journal.tokens["4.1.tsr"] = token
+    journal.add("journal.anchored", detail={"size": 4, "number": 1, "sha256": hashlib.sha256(token).hexdigest()})
+    journal.close()
+
+    report = found_in(journal.files(), journal, roots=[tsa.root] if checked else ())
+    assert [f"{one.code} {one.sequence}" for one in report.findings] == (["PURGED_TOO_EARLY 1"] if checked else [])
 
 
 def test_a_delay_in_months_ends_on_the_same_day_or_the_last():
