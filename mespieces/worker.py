@@ -34,9 +34,10 @@ from mespieces.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-EVERY_MINUTE = ("expiry", "mail", "previews", "journal", "anchors", "heads", "exports")
-LONG = frozenset({"exports"})
+EVERY_MINUTE = ("expiry", "mail", "previews", "journal", "anchors", "heads", "exports", "verification")
+LONG = frozenset({"exports", "verification"})
 """Work of minutes: whoever finds it under way leaves it to who does it, and goes on with what others wait for."""
+THREADS = len(LONG) + 1  # one is always left for what somebody waits for
 LONGEST_POLL = 1.0  # seconds: somebody waits for the code that an idle queue is asked to send
 FINISH_WITHIN = 20  # seconds, less than the web server's: a mail handed over and not remembered would leave twice
 VERIFY_EVERY = timedelta(hours=1)
@@ -63,6 +64,7 @@ class Worker:
             "anchors": lambda: anchors.keep_up(runtime.gateways),
             "heads": lambda: heads.mail(runtime.gateways),
             "exports": lambda: office_exports.prepare(runtime.gateways),
+            "verification": self._verify,
             "sweep": self._sweep,
         }
         self._under_way = {work: threading.Lock() for work in self._work}
@@ -72,7 +74,7 @@ class Worker:
     def start(self) -> "EmbeddedConsumer":
         """Start threads that do the work, inside this process, and return what `stop`s them."""
         consumer = EmbeddedConsumer(
-            self.huey, workers=2, periodic=True, check_worker_health=False, max_delay=LONGEST_POLL,
+            self.huey, workers=THREADS, periodic=True, check_worker_health=False, max_delay=LONGEST_POLL,
             shutdown_timeout=FINISH_WITHIN,
         )  # fmt: skip
         consumer.start()
@@ -82,7 +84,7 @@ class Worker:
 
     def run(self) -> None:
         """Do the work in this process until it is told to stop; tasks under way are finished first."""
-        Consumer(self.huey, workers=2, periodic=True, max_delay=LONGEST_POLL, graceful_signal="TERM").run()
+        Consumer(self.huey, workers=THREADS, periodic=True, max_delay=LONGEST_POLL, graceful_signal="TERM").run()
 
     def do(self, work: str) -> None:
         """Do one kind of work now, on a connection of its own, once at a time in this process.
@@ -146,8 +148,9 @@ class Worker:
 
     def _publish(self) -> None:
         activity.keep_up()
-        with suppress(checkpoints.TreeAltered):  # told where it was found; the verification names what is wrong
-            continuity.keep(self._runtime.gateways, checkpoints.publish(self._runtime.gateways))
+        continuity.keep(self._runtime.gateways, checkpoints.publish(self._runtime.gateways))
+
+    def _verify(self) -> None:
         last = verifications.last()
         due = last is None or self._runtime.gateways.clock.now() - last.at >= VERIFY_EVERY
         if due and journal.head().size:

@@ -33,7 +33,7 @@ from mespieces.verifier.chain import Chain
 
 VERIFIED = "journal.verified"
 OVERDUE = timedelta(days=2)
-"""The worker reads the journal again every day: when it has not for so long, something keeps it from it."""
+"""The worker reads the journal again every hour: when it has not for so long, something keeps it from it."""
 FIRST = 20
 """Findings of one kind that are kept; the others are counted: a ruined journal must not fill the memory."""
 STEP = 2_000

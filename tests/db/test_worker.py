@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import threading
 from datetime import timedelta
 
 import authority as authorities
@@ -16,7 +17,7 @@ from mespieces.gateways.timestamps import Authority
 from mespieces.gateways.vault import open_vault
 from mespieces.models import Deposit, Document, JournalCheckpoint, JournalSubtree, JournalTimestamp, Message
 from mespieces.runtime import Runtime
-from mespieces.worker import EVERY_MINUTE, Worker
+from mespieces.worker import EVERY_MINUTE, LONG, THREADS, Worker
 
 
 @pytest.fixture
@@ -122,6 +123,29 @@ def test_an_hour_sweeps_old_drafts_and_what_uploads_left_behind(worker, settings
     assert Deposit.select().count() == 0
     assert list(gateways.vault.names()) == []
     assert list(incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("work", sorted(LONG))
+def test_work_of_minutes_is_left_to_who_does_it(worker, work):
+    """A thread that finds it under way goes on: mails and dates must not wait for it."""
+    assert len(LONG) < THREADS
+    done, meanwhile = [], threading.Event()
+
+    def long():
+        done.append(work)
+        meanwhile.set()
+        thread.join(timeout=10)
+
+    def another():
+        meanwhile.wait()
+        worker.do(work)
+
+    worker._work[work] = long
+    thread = threading.Thread(target=another)
+    thread.start()
+    worker.do(work)
+    thread.join()
+    assert done == [work]
 
 
 def test_a_tree_that_was_tampered_with_stops_neither_the_mails_nor_the_verification(worker, caplog):
