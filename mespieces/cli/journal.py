@@ -28,8 +28,8 @@ def journal() -> None:
 @console.json_option
 def head(*, as_json: bool) -> None:
     """Montre la tête du journal : taille, dernière empreinte, racine de l’arbre."""
-    with console.opened(check_journal=False):
-        found = asdict(checkpoints.head())
+    with console.opened(check_journal=False) as gateways:
+        found = asdict(checkpoints.head(gateways))
     console.tell(found, "\n".join(f"{name:<7}{value}" for name, value in found.items()), as_json=as_json)
 
 

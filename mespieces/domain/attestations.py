@@ -16,6 +16,7 @@ from mespieces.domain import (
     consultations,
     deletions,
     deposits,
+    french,
     journal,
     receipts,
     statements,
@@ -158,8 +159,19 @@ def compose(gateways: Gateways, template: str, read: Callable[[datetime], attest
         now = gateways.clock.now()
         facts, cited, lost = read(now)
         carried = receipts.of(gateways, cited)
-    shown = facts | _certainty(cited, carried, lost) | {"audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
+        head = checkpoints.head(gateways)
+    shown = (
+        facts
+        | _certainty(cited, carried, lost)
+        | _rests_on(head)
+        | {"audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
+    )
     return pdf.compose_apart(template, shown, issued_at=now, attached={one.name: one.data for one in carried})
+
+
+def _rests_on(head: checkpoints.Head) -> dict[str, Any]:
+    size = french.counted(head.size, "enregistrement")
+    return {"journal": {"log": head.log, "size": size, "root": attested.grouped(head.root)}}
 
 
 def _certainty(cited: Sequence[tuple[str, int]], carried: Sequence[receipts.Receipt], lost: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from mespieces.domain import (
     accesses,
-    checkpoints,
     codes,
     deposits,
     documents,
@@ -75,8 +74,8 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
     how = opened.outcomes(recipient, openings)
     first = {opening.document: opening for opening in reversed(openings)}
     shown = opened.listed(openings, first.values())
-    shared, numbers = common(filing, by=by, now=now), filing.numbers()
-    facts = shared | {
+    numbers, log = filing.numbers(), journal.head().log
+    facts = common(filing, by=by, now=now) | {
         "title": "Attestation de consultation",
         "reference": f"accès {codes.show(access.reference)}",
         "access": codes.show(access.reference),
@@ -90,7 +89,7 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
             if document.id in first
         ],
         "unopened": [document_line(document) for document in listed if document.id not in first],
-        "records": [opening_line(opening, numbers, shared["journal"]["log"]) for opening in shown],
+        "records": [opening_line(opening, numbers, log) for opening in shown],
         "unlisted": unlisted(len(openings) - len(shown)),
     }
     return Attested(facts, [(opening.log, opening.sequence) for opening in shown])
@@ -106,8 +105,8 @@ def moment(instant: datetime) -> dict[str, str]:
 
 
 def common(filing: filings.Filing, *, by: journal.Author, now: datetime) -> dict[str, Any]:
-    """Return what every attestation of a deposit shows."""
-    head, deposit = checkpoints.head(), filing.deposit
+    """Return what every attestation of a deposit shows, but for the journal it rests on."""
+    deposit = filing.deposit
     return {
         "description": "Article 1411 du code de procédure civile, arrêté du 24 février 2022",
         "office": deposit.office.name,
@@ -119,7 +118,6 @@ def common(filing: filings.Filing, *, by: journal.Author, now: datetime) -> dict
         "filed": moment(deposit.filed_at),
         "withdrawn": moment(deposit.withdrawn_at) if deposit.withdrawn_at else None,
         "erased": bool(deposit.purged_at),
-        "journal": {"log": head.log, "size": french.counted(head.size, "enregistrement"), "root": grouped(head.root)},
         "issued": moment(now),
         "issued_at": french.instant(now),
         "issued_for": _who(by.kind, by.name),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from peewee import chunked
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 1_000  # checkpoints read at once
 KEPT_LEVEL = subtrees.LOWEST
+MOST_STRANGERS = 100  # checkpoints that are not ours looked through: none is, unless somebody else writes in the tables
 
 
 class TreeAltered(Unavailable):
@@ -46,21 +48,19 @@ class Head:
     time: str
 
 
-def head() -> Head:
+def head(gateways: Gateways) -> Head:
     """Return the journal's head and its root at the same size. Raises `JournalClosed`.
 
-    Where the tables contradict the newest checkpoint, it is the one of that checkpoint: what is printed or mailed stays true.
+    Where the tables contradict our newest checkpoint, it is the one of that checkpoint: what is printed or mailed stays true.
     """
-    row, found = _ends()
-    known = _read(found)
-    if known is None:
-        return Head(row.log, row.origin, row.size, row.head, root(row.log, row.size).hex(), row.time)
+    row, found = _ends(gateways)
     try:
-        tree = _frontier(row, known)
+        tree = _frontier(row, found)
         for _ in subtrees.grow(tree, row.log, row.size):
             pass
         return Head(row.log, row.origin, row.size, row.head, tree.root().hex(), row.time)
     except TreeAltered:
+        known = found.checkpoint if found else note.Checkpoint(row.origin, 0, merkle.EMPTY_ROOT)
         last = JournalRecord.get_or_none(log=row.log, sequence=known.size - 1)
         head, time = (last.hash, last.time) if last else (row.head, row.time)
         return Head(row.log, row.origin, known.size, head, known.root.hex(), time)
@@ -79,27 +79,27 @@ def contains(log: str, known: note.Checkpoint) -> bool:
 def publish(gateways: Gateways) -> bytes:
     """Sign and keep a checkpoint of the present size, unless it is kept already, and return its note.
 
-    1. The newest checkpoint is ours, and the tables still give its root.
+    1. The tables still give the root of our newest checkpoint.
     2. What was stored beside the records since then is made from them, never believed; they are those of the chain.
     3. Only then is the new root signed, which extends the one before.
 
     Raises `JournalClosed`, `TreeAltered`.
     """
-    row, found = _ends()
+    row, found = _ends(gateways)
     try:
-        known = _own(gateways, row, found) if found else None
-        tree = _frontier(row, known)  # (1)
-        if found is not None and found.size == row.size:
-            return bytes(found.note)
+        tree = _frontier(row, found)  # (1)
+        if found is not None and found.checkpoint.size == row.size:
+            return found.signed
         _keep_subtrees(row.log, subtrees.grow(tree, row.log, row.size, _chained))  # (2)
+        signed = sign(gateways, row, row.size, tree.root())
+        with models.write():
+            if not keep(gateways, row.log, row.size, signed):  # (3)
+                raise TreeAltered
     except TreeAltered:
         log.critical(
             "nothing is signed: the journal is not the one of its newest checkpoint, or of its own chain; see docs/journal.md"
         )
         raise
-    signed = sign(gateways, row, row.size, tree.root())
-    with models.write():
-        keep(gateways, row.log, row.size, signed)  # (3)
     return signed
 
 
@@ -108,25 +108,27 @@ def finish(gateways: Gateways, row: JournalLog) -> note.Checkpoint | None:
 
     None where nothing of ours was published that it would extend: a journal whose key was replaced, or that was changed.
     """
-    found = newest()
+    found = newest(gateways, row)
     if found is None:
         return None
     try:
-        tree = _frontier(row, _own(gateways, row, found))
+        tree = _frontier(row, found)
         for _ in subtrees.grow(tree, row.log, row.size, _chained):
             pass
     except TreeAltered:
         return None
-    keep(gateways, row.log, row.size, sign(gateways, row, row.size, tree.root()))
+    if not keep(gateways, row.log, row.size, sign(gateways, row, row.size, tree.root())):
+        return None
     return note.Checkpoint(row.origin, row.size, tree.root())
 
 
-def keep(gateways: Gateways, log: str, size: int, signed: bytes) -> None:
-    """Keep a signed note inside the caller's transaction, unless there is one of that size: it never changes."""
+def keep(gateways: Gateways, log: str, size: int, signed: bytes) -> bool:
+    """Keep a signed note inside the caller's transaction unless another of that size is, which never changes; tell whether it is."""
     # Two publishers write the same bytes, for Ed25519 is deterministic. SQLite, which has one writer, refuses even to ignore a second.
     if kept(log, size) is None:
         row = {"log": log, "size": size, "note": signed, "created_at": gateways.clock.now()}
         JournalCheckpoint.insert(row).on_conflict_ignore().execute()
+    return bytes(JournalCheckpoint.get(log=log, size=size).note) == signed
 
 
 def sign(gateways: Gateways, row: JournalLog, size: int, root: bytes) -> bytes:
@@ -136,11 +138,11 @@ def sign(gateways: Gateways, row: JournalLog, size: int, root: bytes) -> bytes:
 
 def agrees(gateways: Gateways, row: JournalLog, size: int, root: bytes) -> bool:
     """Tell whether the checkpoint kept of that size is ours and has this root; none, of no record, agrees with anything."""
+    if size == 0:
+        return True
     found = kept(row.log, size)
-    try:
-        return size == 0 if found is None else _own(gateways, row, found).root == root
-    except TreeAltered:
-        return False
+    known = found and _own(gateways, row, found)
+    return known is not None and known.root == root
 
 
 def vkey(gateways: Gateways) -> str:
@@ -153,11 +155,20 @@ def vkey_of(gateways: Gateways, row: JournalLog) -> str:
     return note.format_vkey(note.verifier(row.origin, gateways.journal_key))
 
 
-def newest() -> JournalCheckpoint | None:
-    """Return the newest checkpoint kept of the open journal."""
-    row = journal.head()
-    query = JournalCheckpoint.select().where(JournalCheckpoint.log == row.log)
-    return query.order_by(JournalCheckpoint.size.desc()).first()
+class Published(NamedTuple):
+    """A checkpoint of ours: the signed note's bytes, and what they say."""
+
+    signed: bytes
+    checkpoint: note.Checkpoint
+
+
+def newest(gateways: Gateways, row: JournalLog) -> Published | None:
+    """Return our newest checkpoint kept of a journal; a row that we never signed says nothing, and is passed over."""
+    query = JournalCheckpoint.select().where(JournalCheckpoint.log == row.log).order_by(JournalCheckpoint.size.desc())
+    for found in query.limit(MOST_STRANGERS):
+        if known := _own(gateways, row, found):
+            return Published(bytes(found.note), known)
+    return None
 
 
 def kept(log: str, size: int) -> JournalCheckpoint | None:
@@ -206,39 +217,31 @@ def subtree(log: str, *, neighbours: bool = False) -> merkle.Subtree:
     return merkle.stored(within if neighbours else read, kept, KEPT_LEVEL)
 
 
-def _ends() -> tuple[JournalLog, JournalCheckpoint | None]:
-    """Return the open journal's row and its newest checkpoint, read first: no other process makes it the longer one."""
+def _ends(gateways: Gateways) -> tuple[JournalLog, Published | None]:
+    """Return the open journal's row and our newest checkpoint, read first: no other process makes it the longer one."""
     while True:
-        found, row = newest(), journal.head()
-        if found is None or found.log == row.log:
+        found = newest(gateways, before := journal.head())
+        row = journal.head()
+        if before.log == row.log:
             return row, found
 
 
-def _read(found: JournalCheckpoint | None) -> note.Checkpoint | None:
-    """Return what a kept checkpoint says, whoever signed it, None when nothing that can be read does."""
+def _own(gateways: Gateways, row: JournalLog, found: JournalCheckpoint) -> note.Checkpoint | None:
+    """Return what a kept checkpoint says, our own signature under it verified, None when it is not ours."""
     with suppress(note.NoteRefused, note.CheckpointRefused):
-        return note.parse_checkpoint(note.split(bytes(found.note))[0]) if found else None
+        known = note.read_checkpoint(bytes(found.note), [note.verifier(row.origin, gateways.journal_key)])
+        return known if known.size == found.size else None
     return None
 
 
-def _own(gateways: Gateways, row: JournalLog, found: JournalCheckpoint) -> note.Checkpoint:
-    """Return what a kept checkpoint says, our own signature under it verified. Raises `TreeAltered`."""
-    try:
-        known = note.read_checkpoint(bytes(found.note), [note.verifier(row.origin, gateways.journal_key)])
-    except (note.NoteRefused, note.CheckpointRefused) as error:
-        raise TreeAltered from error
-    if known.size != found.size:
-        raise TreeAltered
-    return known
-
-
-def _frontier(row: JournalLog, known: note.Checkpoint | None) -> merkle.Frontier:
+def _frontier(row: JournalLog, published: Published | None) -> merkle.Frontier:
     """Return the tree as it was at the newest checkpoint, whose root it has. Raises `TreeAltered`.
 
     It goes on growing from the records alone, so that what is stored beside them makes no root that denies this one.
     """
-    if known is None:
+    if published is None:
         return merkle.Frontier()
+    known = published.checkpoint
     if known.size <= row.size:
         found = merkle.frontier_at(known.size, subtree(row.log))
         if found.root() == known.root:

@@ -190,8 +190,8 @@ def _known(gateways: Gateways) -> note.Checkpoint | None:
     outside = _outside(gateways)
     if outside and _log_of(outside) == journal.head().log:
         return outside
-    kept = checkpoints.newest()
-    return _parse(bytes(kept.note)) if kept else None
+    kept = checkpoints.newest(gateways, journal.head())
+    return kept.checkpoint if kept else None
 
 
 def _extends(gateways: Gateways, row: JournalLog) -> bool:

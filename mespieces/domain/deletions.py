@@ -72,7 +72,7 @@ def facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> attested.At
         "last": attested.moment(max(document.deleted_at for document in listed)),
         "total": attested.pieces(len(listed)),
         "documents": [_deleted(document) for document in listed],
-        "records": [_line(row, common["journal"]["log"]) for row in records],
+        "records": [_line(row, journal.head().log) for row in records],
     }
     return attested.Attested(shown, [(row.log, row.sequence) for row in records])
 

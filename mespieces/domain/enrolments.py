@@ -59,7 +59,7 @@ def issue(
 
 def _facts(gateways: Gateways, recipient: Recipient, secret: bytes) -> dict[str, object]:
     deposit, reference = recipient.deposit, accesses.of(recipient).reference
-    office, key, head = deposit.office, base64.b32encode(secret).decode(), checkpoints.head()
+    office, key, head = deposit.office, base64.b32encode(secret).decode(), checkpoints.head(gateways)
     return {
         "title": "Installer l’application qui donne vos codes",
         "description": "Modalités d’identification, article 3 de l’arrêté du 24 février 2022",

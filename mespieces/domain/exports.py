@@ -50,8 +50,9 @@ def begin(
     with models.write():
         size = journal.append(gateways, "journal.exported", author=by, office=office, detail=detail) + 1
         # Seen under the head's lock, a checkpoint beyond the end is no other process's: it shows what was cut.
-        published = checkpoints.newest()
-        return Begun(journal.head(), size, published.size if published else 0)
+        row = journal.head()
+        published = checkpoints.newest(gateways, row)
+        return Begun(row, size, published.checkpoint.size if published else 0)
 
 
 def records() -> int:

@@ -60,7 +60,7 @@ def _code(gateways: Gateways, message: Message) -> Text | None:
         "sur l’acte.\n\n"
         f"{_FREE}\n"
         f"{office.name}\n{office.phone}\n\n"
-        f"{_head()}",
+        f"{_head(gateways)}",
     )
 
 
@@ -167,8 +167,8 @@ def _signed(message: Message) -> str:
     return f"\n{office.name}\n{office.phone}\n"
 
 
-def _head() -> str:
-    head = checkpoints.head()
+def _head(gateways: Gateways) -> str:
+    head = checkpoints.head(gateways)
     return f"Journal {head.log}\nEnregistrements : {head.size}\nRacine : {head.root}\n"
 
 

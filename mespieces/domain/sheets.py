@@ -20,7 +20,9 @@ def issue(
     """
     accesses.printable(recipient.deposit_id, gateways.clock.now())
     deposit, secret = recipient.deposit, codes.draw_secret()
-    sheet = pdf.access_sheet(_facts(gateways, deposit, recipient, accesses.of(recipient), secret, _shared(deposit)))
+    sheet = pdf.access_sheet(
+        _facts(gateways, deposit, recipient, accesses.of(recipient), secret, _shared(gateways, deposit))
+    )
     accesses.put(gateways, recipient, passwords.stretch(secret), by=by, member=member, motive=motive, last=last)
     return sheet
 
@@ -49,7 +51,7 @@ def issue_all(
         raise accesses.NothingToPrint
     if not motive.strip() and any(access.first_identified_at for access in present):
         raise accesses.MotiveNeededForSome
-    stretched, printed, shared = {}, [], _shared(deposit)
+    stretched, printed, shared = {}, [], _shared(gateways, deposit)
     for access in present:  # (1)
         secret = codes.draw_secret()
         stretched[access.id] = passwords.stretch(secret)
@@ -61,9 +63,9 @@ def issue_all(
     return merged
 
 
-def _shared(deposit: Deposit) -> tuple[int, checkpoints.Head]:
+def _shared(gateways: Gateways, deposit: Deposit) -> tuple[int, checkpoints.Head]:
     """Return what every sheet of a deposit says alike, and asks the database: how many documents, the journal's head."""
-    return deposit.documents.count(), checkpoints.head()
+    return deposit.documents.count(), checkpoints.head(gateways)
 
 
 def _facts(

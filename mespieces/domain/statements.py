@@ -58,7 +58,7 @@ def facts(deposit: Deposit, day: date, *, by: journal.Author, now: datetime) -> 
     known, references = people.listed(deposit), accesses.by_deposit(deposit)
     names = {one.id: one.name for one in known}
     common, total = attested.common(filing, by=by, now=now), len(openings)
-    log = common["journal"]["log"]
+    log = journal.head().log
     shown = common | {
         "title": "Relevé des consultations",
         "reference": f"dossier {deposit.office_reference}",

@@ -65,8 +65,8 @@ def asked_by_program() -> bool:
 @bp.get("")
 def show() -> str:
     """The audit page."""
-    head = checkpoints.head()
-    recent, verified = checkpoints.recent(head.log, NEWEST), verifications.last()
+    head = checkpoints.head(current.gateways())
+    recent, verified = checkpoints.recent(head.log, NEWEST, most=head.size), verifications.last()
     return render_template(
         "audit/show.html",
         head=head,
@@ -118,20 +118,22 @@ def earlier_ones(log: str | None) -> str | tuple[str, int]:
 @bp.get("/head")
 def head() -> Response:
     """The head, for programs."""
-    found = checkpoints.head()
+    found = checkpoints.head(current.gateways())
     return jsonify(log=found.log, size=found.size, head=found.head, root=found.root, time=found.time)
 
 
 @bp.get("/checkpoint")
 def checkpoint() -> Response:
-    """The newest checkpoint kept of the open journal, a signed note."""
-    return _note(checkpoints.newest())
+    """The newest checkpoint of the open journal, a signed note."""
+    found = checkpoints.newest(current.gateways(), journal.head())
+    return _note(found and found.signed)
 
 
 @bp.get("/<journal:log>/checkpoints/<int:size>.note")
 def earlier(log: str, size: int) -> Response:
     """A checkpoint of a journal, open or closed; its bytes never change."""
-    return _note(checkpoints.kept(log, size))
+    found = checkpoints.kept(log, size)
+    return _note(found and bytes(found.note))
 
 
 @bp.get("/<journal:log>/timestamps/<int:size>.<int:number>.tsr")
@@ -231,10 +233,9 @@ def _told(examined: authenticity.Examined) -> dict[str, object]:
     }
 
 
-def _note(found: object) -> Response:
-    if found is None:
+def _note(signed: bytes | None) -> Response:
+    if signed is None:
         raise NotFound
-    signed = bytes(found.note)  # type: ignore[attr-defined]
     response = Response(signed, mimetype="text/plain")
     size = note.parse_checkpoint(note.split(signed)[0]).size
     response.headers["Content-Disposition"] = f'inline; filename="{size}.note"'

@@ -86,7 +86,7 @@ def close_journal():
 
 def test_the_attestation_of_a_deposit_tells_what_the_journal_holds(gateways, deposit, payet, clerk):
     significations.record(gateways, payet.id, {"signified_on": "2026-11-20", "manner": "etude"}, by=clerk)
-    head, record = checkpoints.head(), JournalRecord.get(JournalRecord.operation == "deposit.filed")
+    head, record = checkpoints.head(gateways), JournalRecord.get(JournalRecord.operation == "deposit.filed")
     text = words(attestations.of_deposit(gateways, deposit, by=clerk))
 
     for said in (
@@ -266,7 +266,7 @@ def test_a_record_of_the_same_number_in_a_former_journal_is_not_taken_for_it(gat
     [opening] = opened.of(payet)
     close_journal()
     journal.open_log(gateways)
-    while checkpoints.head().size < opening.sequence:
+    while checkpoints.head(gateways).size < opening.sequence:
         with models.write():
             journal.append(gateways, "journal.read")
     with models.write():
@@ -356,7 +356,7 @@ def test_what_ends_while_the_attestation_is_made_refuses_it(gateways, payet, mon
 def test_facts_and_journal_are_of_one_moment(gateways, deposit, payet, clerk, monkeypatch):
     """What is written between two queries of an attestation is in none of them."""
     session = make.identified(gateways, payet)
-    size = checkpoints.head().size
+    size = checkpoints.head(gateways).size
     found = attestations.attested.documents.listed
     reading = []
 

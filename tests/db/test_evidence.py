@@ -321,8 +321,8 @@ def test_nothing_is_made_of_a_record_found_as_another_kind_or_in_another_place(g
 def test_a_receipt_that_would_not_verify_is_not_handed_over(gateways, deposit):
     log, at = journal.head().log, sequence_of("deposit.filed")
     checkpoints.publish(gateways)
-    size = checkpoints.head().size
-    forged = note.Checkpoint(checkpoints.head().origin, size, bytes(32))
+    size = checkpoints.head(gateways).size
+    forged = note.Checkpoint(checkpoints.head(gateways).origin, size, bytes(32))
     with models.write():
         unguard("journal_checkpoint")
         JournalCheckpoint.update(note=note.sign_checkpoint(forged, gateways.journal_key)).execute()

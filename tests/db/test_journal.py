@@ -198,11 +198,11 @@ def test_a_checkpoint_is_signed_once_for_each_size(gateways):
     second = checkpoints.publish(gateways)
 
     key = note.parse_vkey(checkpoints.vkey(gateways))
-    head = checkpoints.head()
+    head = checkpoints.head(gateways)
     assert note.read_checkpoint(second, [key]) == note.Checkpoint(head.origin, 2, bytes.fromhex(head.root))
     assert head.origin == f"pieces.example.fr/journal/{head.log}"
     assert [kept.size for kept in checkpoints.recent(journal.head().log, 10)] == [2, 1]
-    assert checkpoints.newest().size == 2
+    assert checkpoints.newest(gateways, journal.head()).checkpoint.size == 2
 
 
 # Verifying

@@ -125,8 +125,8 @@ def test_a_code_is_written_at_sending_and_stands_in_no_row(gateways, recipient):
     words = mail.get_content()
     assert mail["To"] == "payet@example.fr"
     assert f"{code[:4]} {code[4:]}" in words
-    assert checkpoints.head().log in words
-    assert checkpoints.head().root in words
+    assert checkpoints.head(gateways).log in words
+    assert checkpoints.head(gateways).root in words
     assert code not in make.everything()
     assert isinstance(identification.confirm(gateways, token, code, make.TRACE), str)
 

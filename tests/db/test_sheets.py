@@ -154,8 +154,8 @@ def test_a_sheet_that_cannot_be_made_changes_no_secret(gateways, deposit, monkey
 
 
 def test_a_batch_that_cannot_be_journaled_is_not_given(gateways, deposit, monkeypatch):
-    head = checkpoints.head()
-    monkeypatch.setattr(checkpoints, "head", lambda: head)
+    head = checkpoints.head(gateways)
+    monkeypatch.setattr(checkpoints, "head", lambda _: head)
     with models.write():
         JournalLog.update(closed_at=make.NOW).execute()
 

@@ -91,7 +91,7 @@ def test_a_false_hash_stored_in_advance_makes_no_false_root(long):
     with pytest.raises(checkpoints.TreeAltered):
         checkpoints.publish(long)
     assert published() == before
-    assert checkpoints.head().root == merkle.root(hashes()).hex()
+    assert checkpoints.head(long).root == merkle.root(hashes()).hex()
 
     JournalSubtree.delete().where(JournalSubtree.index == 2).execute()
     checkpoints.publish(long)
@@ -108,25 +108,45 @@ def test_a_false_hash_far_beyond_the_end_keeps_nothing_from_being_stored(long):
     assert JournalSubtree.select().where(JournalSubtree.level == 10).count() == 1
 
 
-@pytest.mark.parametrize("what", ["another's", "another size", "nothing"])
-def test_nothing_is_signed_after_a_newest_checkpoint_that_is_not_ours(long, what):
-    row = checkpoints.newest()
-    changed = {
-        "another's": note.sign_checkpoint(
-            note.Checkpoint(journal.head().origin, 520, merkle.root(hashes())), Ed25519PrivateKey.generate()
-        ),
-        "another size": checkpoints.sign(long, journal.head(), 519, merkle.root(hashes()[:519])),
+def strangers(gateways, size):
+    """Make notes of the first `size` records that we never signed so."""
+    row, root = journal.head(), merkle.root(hashes()[:size])
+    return {
+        "another's": note.sign_checkpoint(note.Checkpoint(row.origin, size, root), Ed25519PrivateKey.generate()),
+        "another size": checkpoints.sign(gateways, row, size - 1, merkle.root(hashes()[: size - 1])),
         "nothing": b"nothing",
-    }[what]
-    with models.write():
-        unguard("journal_checkpoint")
-        JournalCheckpoint.update(note=changed).where(JournalCheckpoint.size == row.size).execute()
+    }
+
+
+@pytest.mark.parametrize("what", ["another's", "another size", "nothing"])
+def test_a_checkpoint_that_is_not_ours_is_passed_over(long, what):
+    """Whoever writes in the tables can add one: it is printed nowhere, keeps nothing from being signed, and is named."""
     grow(long, 530)
+    with models.write():
+        for size in (525, 10**9):
+            note_of_it = strangers(long, 525)[what]
+            JournalCheckpoint.create(log=journal.head().log, size=size, note=note_of_it, created_at=long.clock.now())
+
+    told = checkpoints.head(long)
+    assert (told.size, told.root) == (530, merkle.root(hashes()).hex())
+    checkpoints.publish(long)
+
+    assert checkpoints.newest(long, journal.head()).checkpoint == note.Checkpoint(
+        told.origin, 530, merkle.root(hashes())
+    )
+    wrong = "CHECKPOINT_MISMATCH" if what == "another size" else "BAD_SIGNATURE"
+    assert verifications.verify(long).counts.keys() == {wrong, "TAIL_TRUNCATED"}
+
+
+def test_no_checkpoint_is_said_kept_where_another_stands(long):
+    grow(long, 530)
+    with models.write():
+        JournalCheckpoint.create(log=journal.head().log, size=530, note=b"nothing", created_at=long.clock.now())
 
     with pytest.raises(checkpoints.TreeAltered):
         checkpoints.publish(long)
-    assert JournalCheckpoint.select().count() == 1
-    assert checkpoints.head().log == journal.head().log  # what says what the tables hold still does
+    grow(long, 531)
+    assert checkpoints.publish(long)
 
 
 def test_a_journal_cut_below_its_newest_checkpoint_is_not_signed_again(long):
@@ -135,7 +155,7 @@ def test_a_journal_cut_below_its_newest_checkpoint_is_not_signed_again(long):
 
     with pytest.raises(checkpoints.TreeAltered):
         checkpoints.publish(long)
-    assert (checkpoints.head().size, checkpoints.head().root) == (520, published()[520].hex())
+    assert (checkpoints.head(long).size, checkpoints.head(long).root) == (520, published()[520].hex())
 
 
 def test_a_record_changed_beside_its_header_changes_no_root(long):
@@ -155,7 +175,7 @@ def test_what_is_printed_meanwhile_is_what_was_published(long):
     falsify(9, 0)
     grow(long, 530)
 
-    told = checkpoints.head()
+    told = checkpoints.head(long)
 
     assert (told.size, told.root, told.head) == (520, published()[520].hex(), hashes()[519].hex())
 

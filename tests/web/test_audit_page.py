@@ -82,7 +82,7 @@ def audit_of(site, path):
 
 def test_the_head_is_read_aloud_in_groups_and_drawn(site):
     make.draft(site.gateways)
-    page, head = site.visitor().get("/audit").text, checkpoints.head().head
+    page, head = site.visitor().get("/audit").text, checkpoints.head(site.gateways).head
     rows = re.findall(r"<li><code>(.*?)</code></li>", re.search(r'<ol class="aloud".*?</ol>', page, re.DOTALL)[0])
     groups = [re.findall(r"<span>(\w+)</span>", row) for row in rows]
 

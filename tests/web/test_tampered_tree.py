@@ -38,7 +38,7 @@ def test_documents_are_read_while_attestations_and_receipts_are_refused_in_words
 
 
 def test_the_audit_page_shows_what_was_published_and_names_what_is_wrong(site, deposit):
-    published = checkpoints.newest().size
+    published = checkpoints.newest(site.gateways, journal.head()).checkpoint.size
     make.office(site.gateways)
     verifications.verify(site.gateways)
 
