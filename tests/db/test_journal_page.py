@@ -11,10 +11,10 @@ import authority as authorities
 import make
 import pytest
 
-from mespieces.domain import anchors, checkpoints, journal
+from mespieces.domain import anchors, attestations, checkpoints, journal
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
-from mespieces.models import JournalCheckpoint, JournalTimestamp
+from mespieces.models import JournalCheckpoint, JournalRecord, JournalTimestamp
 
 ROOT = Path(__file__).parents[2]
 TEN_MINUTES = (ROOT / "docs" / "journal.md").read_text("utf-8").partition("## Verify in ten minutes")[2]
@@ -47,7 +47,8 @@ def auditor(gateways, settings, tmp_path):
     with authorities.serving(authorities.Authority(tmp_path / "tsa")) as tsa:
         reached = (Authority(tsa.url, (tsa.root,), within=5.0),)
         dated = dataclasses.replace(gateways, authorities=reached, clock=ManualClock(SystemClock().now()))
-        make.filed(dated, blanks=1)
+        deposit = make.filed(dated, documents=1)
+        (place / "attestation.pdf").write_bytes(attestations.of_deposit(dated, deposit, by=journal.OPERATOR))
         assert anchors.keep_up(dated)
         make.office(dated)
         (place / "kept.note").write_bytes(bytes(JournalCheckpoint.get().note))
@@ -64,12 +65,15 @@ def auditor(gateways, settings, tmp_path):
 
 
 def test_the_ten_minutes_of_the_page_conclude_on_an_intact_journal(auditor):
-    export, verify, chain, dates, signature = COMMANDS
+    export, verify, attestation, chain, dates, signature = COMMANDS
     assert auditor(export)[0] == 0
 
     status, told = auditor(verify)
     assert (status, "INTACT" in told) == (0, True), told
     assert "vérifié, dernière date certaine : 2" in told.replace("\u00a0", " ")
+    status, told = auditor(attestation)
+    issued = JournalRecord.get(JournalRecord.operation == "attestation.issued").sequence
+    assert (status, f"selon l’enregistrement {issued} du journal" in told.replace("\u00a0", " ")) == (0, True), told
     head = journal.head()
     assert auditor(chain) == (0, f"{head.size} records, head {head.head}\n")
     assert f"tête {head.head}" in told
@@ -80,7 +84,7 @@ def test_the_ten_minutes_of_the_page_conclude_on_an_intact_journal(auditor):
 
 
 def test_the_same_commands_denounce_a_journal_that_was_changed(auditor):
-    export, verify, chain, dates, signature = COMMANDS
+    export, verify, attestation, chain, dates, signature = COMMANDS
     auditor(export)
     path = auditor.place / "export" / "journal.jsonl"
     path.write_bytes(path.read_bytes().replace(b"deposit.filed", b"deposit.fined", 1))
@@ -90,6 +94,7 @@ def test_the_same_commands_denounce_a_journal_that_was_changed(auditor):
 
     status, told = auditor(verify)
     assert (status, "PREVIOUS_MISMATCH" in told, "BAD_TIMESTAMP" in told) == (1, True, True)
+    assert auditor(attestation)[0] == 1
     assert auditor(chain)[0] != 0
     assert auditor(dates)[0] != 0
     kept = auditor.place / "kept.note"

@@ -35,7 +35,7 @@ from mespieces.domain.authenticity import State
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
 from mespieces.models import JournalLog, JournalPayload, JournalRecord
-from mespieces.verifier import attached, note, receipt
+from mespieces.verifier import attached, note, receipt, record
 
 
 @pytest.fixture(scope="module")
@@ -155,15 +155,19 @@ def test_a_record_under_no_checkpoint_has_no_receipt_yet(gateways):
     assert len(receipts.of(gateways, [(log, 0), (log, 10**6), ("0" * 32, 0)])) == 1
 
 
+AT = "2026-11-24T10:00:00.000000Z"
+
+
 def test_a_receipt_costs_as_little_in_a_long_journal(gateways, caplog):
     filed(gateways)
     log = journal.head().log
 
     def asked(size):
         start = journal.head().size
+        headers = [b"%d" % number for number in range(start, size)]
         rows = [
-            (log, number, f"{number:064x}", os.urandom(32).hex(), "journal.read", "2026-11-24T10:00:00.000000Z", b"{}")
-            for number in range(start, size)
+            (log, number, f"{number:064x}", record.record_hash(header).hex(), "journal.read", AT, header)
+            for number, header in enumerate(headers, start)
         ]
         with models.write():
             for at in range(0, len(rows), 1000):
