@@ -27,6 +27,8 @@ class State(StrEnum):
     """Something of it, or of the record it tells, is no longer what was signed; or a PDF not ours, with our receipts inside."""
     UNKNOWN = "unknown"
     """It is of no journal of this service, and neither is any receipt inside."""
+    FORGOTTEN = "forgotten"
+    """The journal forgot what the attestation's record said: whether these are its bytes, the receipts inside do not tell."""
     ABSENT = "absent"
     """Signed by this service, and its record is not in the journal: one of the two has been rewritten or lost."""
 
@@ -107,9 +109,9 @@ def examine(gateways: Gateways, data: bytes) -> Examined:
     if b"%PDF-" not in data[:1024]:
         found = _proven(gateways, receipts.Press(gateways), data)
         return Examined(found.state, None, [found])
-    issued = _issued(hashlib.sha256(data).hexdigest())
-    if issued is None:
-        return _changed(gateways, data)
+    issued, remembered = _issued(hashlib.sha256(data).hexdigest())
+    if not remembered:
+        return _changed(gateways, data, issued)
     press = receipts.Press(gateways)
     carried = [_proven(gateways, press, text) for text in attached.receipts(data).values()]
     states = {one.state for one in carried} - {State.VALID}
@@ -139,38 +141,48 @@ def _carried(data: bytes) -> Sequence[bytes]:
     """Return the receipts that an attestation of ours carries, or the one that `data` is. Raises `NotAReceipt`."""
     if b"%PDF-" not in data[:1024]:
         return [data]
-    if _issued(hashlib.sha256(data).hexdigest()) is None:
+    issued, remembered = _issued(hashlib.sha256(data).hexdigest())
+    if issued is None:
         raise NotAReceipt
-    return list(attached.receipts(data).values())
+    return list(attached.receipts(data).values()) if remembered else list(dict.fromkeys(preview.attached(data)))
 
 
-def _changed(gateways: Gateways, data: bytes) -> Examined:
-    """Say what a PDF that this service did not make is, by the receipts of ours inside: what it shows proves nothing."""
+def _changed(gateways: Gateways, data: bytes, forgotten: journal.Entry | None) -> Examined:
+    """Say what a PDF that this service did not make is, by the receipts of ours inside: what it shows proves nothing.
+
+    The tables lead it to a record whose words the journal has `forgotten`: they alone would say that it is ours.
+    """
     press, ours = receipts.Press(gateways), []
     for text in dict.fromkeys(preview.attached(data)):
         with suppress(NotAReceipt):
             found = _proven(gateways, press, text)
             if found.state in {State.VALID, State.ABSENT}:
                 ours.append(found)
+    lost = any(one.state is State.ABSENT for one in ours)
+    if forgotten and not lost:
+        return Examined(State.FORGOTTEN, forgotten, ours)
     if not ours:
         return Examined(State.UNKNOWN, None, [])
-    lost = any(one.state is State.ABSENT for one in ours)
     return Examined(State.ABSENT if lost else State.ALTERED, None, ours, changed=True)
 
 
-def _issued(fingerprint: str) -> journal.Entry | None:
-    """Return the record of the attestation whose PDF has this fingerprint: the table leads to it, the record itself decides."""
+def _issued(fingerprint: str) -> tuple[journal.Entry | None, bool]:
+    """Return the record to which the table leads from a PDF's fingerprint, and whether it says that it is that PDF's.
+
+    None where it says another, or where there is none; it says nothing any more once the journal forgot it.
+    """
     row = JournalAttestation.get_or_none(JournalAttestation.fingerprint == fingerprint)
     line = next(journal.lines(row.log, row.sequence, row.sequence + 1), None) if row else None
     if line is None or line.operation != "attestation.issued":
-        return None
-    if line.proof is not None:  # once the journal forgot what it said, the table alone remembers
-        told = journal.read_entry(line.sequence, line.time, line.operation, line.proof[1]).body
-        detail = told.get("detail") if isinstance(told, dict) else None
-        committed = record.commit("proof", *line.proof) in bytes(line.header).decode("latin-1")
-        if not committed or not isinstance(detail, dict) or detail.get("fingerprint") != fingerprint:
-            return None
-    return journal.read_entry(line.sequence, line.time, line.operation, None)
+        return None, False
+    entry = journal.read_entry(line.sequence, line.time, line.operation, None)
+    if line.proof is None:
+        return entry, False
+    told = journal.read_entry(line.sequence, line.time, line.operation, line.proof[1]).body
+    detail = told.get("detail") if isinstance(told, dict) else None
+    committed = record.commit("proof", *line.proof) in bytes(line.header).decode("latin-1")
+    says = committed and isinstance(detail, dict) and detail.get("fingerprint") == fingerprint
+    return (entry, True) if says else (None, False)
 
 
 def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:

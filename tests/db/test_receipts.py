@@ -34,7 +34,7 @@ from mespieces.domain import (
 from mespieces.domain.authenticity import State
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
-from mespieces.models import JournalLog, JournalPayload, JournalRecord
+from mespieces.models import JournalAttestation, JournalLog, JournalPayload, JournalRecord
 from mespieces.verifier import attached, note, receipt, record
 
 
@@ -140,7 +140,14 @@ def test_a_receipt_verifies_after_the_deposit_ended_and_the_journal_was_purged(g
     assert JournalPayload.select().where(JournalPayload.deposit == deposit.id, JournalPayload.group == "proof").count()
 
     assert all(receipt.verify(one, trusted(gateways)).findings == [] for one in carried(made))
-    assert authenticity.examine(gateways, made).state is State.VALID
+    found = authenticity.examine(gateways, made)
+    assert (found.state, {one.state for one in found.receipts}) == (State.FORGOTTEN, {State.VALID})
+    # The tables alone would lead any file there.
+    forged = made + b"\n"
+    row = JournalAttestation.get()
+    JournalAttestation.create(fingerprint=attestations.fingerprint(forged), log=row.log, sequence=row.sequence)
+    assert authenticity.examine(gateways, forged).state is State.FORGOTTEN
+    assert authenticity.examine(gateways, b"%PDF-1.7").state is State.UNKNOWN
     later = attestations.of_deposit(gateways, deposit, by=journal.OPERATOR)
     assert carried(later) == []
     assert verifications.verify(gateways).findings == ()
