@@ -10,7 +10,7 @@ from uuid import UUID
 
 from mespieces import models
 from mespieces.domain import deposits, journal
-from mespieces.models import Document
+from mespieces.models import Deposit, Document
 from mespieces.verifier import record
 
 BATCH = 1_000  # consultations read at once
@@ -75,11 +75,22 @@ class Comparison:
 
     def _compare_filings(self) -> Iterator[int]:
         found: dict[UUID, list[dict[str, Any]]] = {deposit: [] for deposit in self._filings}
-        query = Document.select().where(Document.deposit.in_(list(found))).order_by(Document.deposit, Document.number)
-        for row in query.iterator():
+        erased = set()  # their titles went with the names, while a closed journal still tells them
+        query = Document.select(Document, Deposit.erased_at).join(Deposit).where(Document.deposit.in_(list(found)))
+        for row in query.order_by(Document.deposit, Document.number).iterator():
             found[row.deposit_id].append(deposits.listed(row))
-        yield from (sequence for deposit, (sequence, told) in self._filings.items() if told != found[deposit])
+            if row.deposit.erased_at:
+                erased.add(row.deposit_id)
+        for deposit, (sequence, told) in self._filings.items():
+            untitled = deposit in erased
+            if _documents(told, untitled=untitled) != _documents(found[deposit], untitled=untitled):
+                yield sequence
         self._filings.clear()
+
+
+def _documents(listed: Any, *, untitled: bool) -> Any:
+    whole = not untitled or not isinstance(listed, list)
+    return listed if whole else [one | {"title": ""} for one in listed if isinstance(one, dict)]
 
 
 def _confirms(line: journal.Line, told: Mapping[str, Any], row: _Row | None) -> bool:

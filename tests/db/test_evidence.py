@@ -19,6 +19,7 @@ from mespieces.domain import (
     authenticity,
     checkpoints,
     consultations,
+    continuity,
     contradictions,
     deposits,
     dossiers,
@@ -33,7 +34,7 @@ from mespieces.domain import (
     verifications,
     withdrawals,
 )
-from mespieces.models import Deposit, JournalCheckpoint, JournalPayload, JournalRecord, Recipient
+from mespieces.models import Deposit, Document, JournalCheckpoint, JournalPayload, JournalRecord, Recipient
 from mespieces.verifier import attached, note, record
 
 BY = journal.OPERATOR
@@ -532,6 +533,16 @@ def test_a_row_that_contradicts_its_record_is_named(gateways, deposit, payet, ch
     assert f"{sequence_of(operation)} TABLE_ALTERED" in found
     assert {one.split(" ")[1] for one in found} == {"TABLE_ALTERED"}
     assert len(found) == (2 if "sequence = 1" in change else 1)
+
+
+def test_a_title_erased_in_its_time_contradicts_no_closed_journal(gateways, deposit):
+    continuity.reopen(gateways)
+    retention._erase(gateways, deposit)
+    assert verifications.verify(gateways).findings == ()
+
+    with models.write():
+        Document.update(fingerprint="0" * 64).where(Document.number == 1).execute()
+    assert [found.split(" ")[1] for found in verifications.verify(gateways).findings] == ["TABLE_ALTERED"]
 
 
 def test_a_row_of_a_record_that_is_not_there_is_named(gateways, consulted):
