@@ -77,9 +77,10 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
     numbers, log = filing.numbers(), journal.head().log
     facts = common(filing, by=by, now=now) | {
         "title": "Attestation de consultation",
-        "reference": f"accès {codes.show(access.reference)}",
-        "access": codes.show(access.reference),
+        "reference": f"accès {codes.show(access.reference)}" if access.reference else "référence d’accès effacée",
+        "access": codes.show(access.reference) if access.reference else "effacé",
         "recipient": recipient.name,
+        "named": sorted({one.name for one in openings} - {"", recipient.name}),
         "representative": recipient.representative,
         "ways": _ways(openings, access, by),
         "count": f"{pieces(len(first))} sur {french.number(len(listed))}",

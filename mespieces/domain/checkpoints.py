@@ -31,9 +31,10 @@ class TreeAltered(Unavailable):
     """The tables no longer give the root of the newest checkpoint: whatever were signed now would contradict it."""
 
     message = (
-        "Le journal de ce service ne correspond plus à son dernier point de contrôle : rien de nouveau ne peut être signé "
+        "Le journal de ce service ne correspond plus à ce qui en a été publié : rien de nouveau ne peut être signé "
         "tant que la personne qui exploite le service ne l’a pas remis en état. Les documents restent consultables."
     )
+    advice = "Réessayer n’y changera rien. Appelez le numéro figurant sur l’acte, et donnez la référence ci-dessous."
 
 
 @dataclass(frozen=True, slots=True)

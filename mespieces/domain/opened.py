@@ -52,6 +52,8 @@ class Opening:
     """How the recipient was identified, as journals write it."""
     said: str
     """The same in words, with who chose it."""
+    name: str = ""
+    """Who opened it, as the record names them; empty once the journal forgot."""
 
 
 def of(recipient: Recipient, at: tuple[str, int] | None = None) -> list[Opening]:
@@ -90,7 +92,8 @@ def _told(told: evidence.Told, body: Mapping[str, Any]) -> Opening:
     said = ", ".join(filter(None, (WAYS.get(way, way), set_by)))
     which, mode = str(body["object"].get("consultation", "")), str(told.detail("mode") or "")
     who, what = told.object("recipient"), told.object("document")
-    return Opening(who, what, told.time, told.sequence, told.log, told.hash, which, mode, way, said)
+    name = str(body["author"]["name"])
+    return Opening(who, what, told.time, told.sequence, told.log, told.hash, which, mode, way, said, name)
 
 
 def _places(deposit: UUID, at: tuple[str, int] | None) -> set[tuple[str, int]]:

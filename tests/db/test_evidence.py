@@ -122,6 +122,16 @@ def refused(gateways, deposit, *ways, because=evidence.JournalDisagrees):
     assert make.operations() == before
 
 
+def test_who_opened_is_named_as_the_records_do_besides_the_tables(gateways, deposit, consulted, payet):
+    before = words(attestations.of_consultations(gateways, payet, by=BY))
+    Recipient.update(name="Charles Autre").where(Recipient.id == payet.id).execute()
+
+    after = words(attestations.of_consultations(gateways, payet, by=BY))
+    assert "Nommé au journal" not in before
+    assert f"Nommé au journal {payet.name}" in after
+    assert words(of_statement(gateways, deposit)).count("Charles Autre") == 1  # in the list of recipients alone
+
+
 # What the tables say is not said
 
 

@@ -75,7 +75,7 @@ def test_a_false_hash_under_the_newest_checkpoint_lets_nothing_be_signed(long, c
     falsify(9, 0)
     grow(long, 530)
 
-    with pytest.raises(checkpoints.TreeAltered, match="ne correspond plus à son dernier point de contrôle"):
+    with pytest.raises(checkpoints.TreeAltered, match="ne correspond plus à ce qui en a été publié"):
         checkpoints.publish(long)
 
     assert published() == before

@@ -78,7 +78,7 @@ def consultation(opened=3, unopened=1, name="Alexandre Payet", title="Facture", 
             for number in range(1, opened + 1)
         ],
         unopened=[document(opened + number, title) for number in range(1, unopened + 1)],
-        records=records, unlisted="",
+        records=records, unlisted="", named=[],
     ) | facts  # fmt: skip
 
 
@@ -144,7 +144,7 @@ EXTREMES = {
     "nothing consulted": consultation(0, 4, ways=[]),
     "everything consulted": consultation(4, 0),
     "long deposit": deposit(100, 300, ENDLESS, STRANGE),
-    "long consultation": consultation(100, 100, ENDLESS, STRANGE, representative=STRANGE, unlisted="3 autres"),
+    "long consultation": consultation(100, 100, ENDLESS, STRANGE, representative=STRANGE, unlisted="3 autres", named=[STRANGE, "P"]),
     "withdrawn deposit": deposit(state="withdrawn", withdrawn=MOMENT, motive=STRANGE, replaces=ENDLESS),
     "ended deposit": deposit(state="ended", deleted="toutes"),
     "usual deletion": deletion(),

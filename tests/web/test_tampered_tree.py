@@ -7,7 +7,7 @@ from mespieces import models
 from mespieces.domain import checkpoints, journal, verifications
 from mespieces.models import JournalCheckpoint, JournalSubtree
 
-REASON = "ne correspond plus à son dernier point de contrôle"
+REASON = "ne correspond plus à ce qui en a été publié"
 
 
 @pytest.fixture
