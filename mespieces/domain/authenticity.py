@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mespieces.domain import checkpoints, journal, receipts
+from mespieces.domain import anchors, checkpoints, journal, receipts, tokens
 from mespieces.errors import Invalid, TooLarge
 from mespieces.gateways import Gateways, preview
-from mespieces.models import JournalAttestation, JournalLog, JournalRecord, JournalTimestamp
-from mespieces.verifier import attached, note, receipt, record
+from mespieces.models import JournalAttestation, JournalLog, JournalRecord
+from mespieces.verifier import attached, note, receipt, record, timestamp
 
 LARGEST = 16 * 2**20  # bytes: the longest attestation carries 600 receipts
 
@@ -228,7 +228,10 @@ def _extends(row: JournalLog, published: note.Checkpoint) -> bool:
     return checkpoints.contains(row.log, published)
 
 
-def _token(log: str, size: int, der: bytes | None) -> JournalTimestamp | None:
-    """Return the token kept that is this one, byte for byte: it was verified before it was kept."""
-    query = JournalTimestamp.select().where(JournalTimestamp.log == log, JournalTimestamp.size == size)
-    return next((row for row in query if bytes(row.der) == der), None)
+def _token(log: str, size: int, der: bytes | None) -> timestamp.Stated | None:
+    """Return what the token states that is kept byte for byte, and that the journal names: it was verified before it was kept."""
+    row = next((one for one in anchors.over(log, [size]).get(size, []) if bytes(one.der) == der), None)
+    published = checkpoints.kept(log, size)
+    if row is None or published is None or der is None:
+        return None
+    return tokens.believed(log, size, row.number, bytes(published.note), der)

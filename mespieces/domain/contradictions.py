@@ -76,7 +76,11 @@ class Comparison:
     def _compare_filings(self) -> Iterator[int]:
         found: dict[UUID, list[dict[str, Any]]] = {deposit: [] for deposit in self._filings}
         erased = set()  # their titles went with the names, while a closed journal still tells them
-        query = Document.select(Document, Deposit.id, Deposit.erased_at).join(Deposit).where(Document.deposit.in_(list(found)))
+        query = (
+            Document.select(Document, Deposit.id, Deposit.erased_at)
+            .join(Deposit)
+            .where(Document.deposit.in_(list(found)))
+        )
         for row in query.order_by(Document.deposit, Document.number).iterator():
             found[row.deposit_id].append(deposits.listed(row))
             if row.deposit.erased_at:

@@ -15,7 +15,7 @@ from typing import Any
 
 import peewee as pw
 
-from mespieces.domain import checkpoints, evidence, journal, opened
+from mespieces.domain import checkpoints, evidence, journal, opened, tokens
 from mespieces.errors import Expired, NotFound
 from mespieces.gateways import Gateways
 from mespieces.models import (
@@ -32,6 +32,7 @@ from mespieces.verifier import merkle, note, proof, receipt
 PAGE = 40  # records on one page of a list
 _BATCH = 200  # records read at once
 _KEPT = 4_096  # hashes of subtrees remembered meanwhile
+_TRIED = 20  # checkpoints that are not ours, or tokens that no record names, looked through: there should be none
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class Press:
     def _carrier(self, log: str, sequence: int) -> _Carrier | None:
         found = self._carriers.get(log)
         if found is None or not found.first <= sequence < found.size:
-            found = self._carriers[log] = _carrier(log, sequence)
+            found = self._carriers[log] = _carrier(self._trusted, log, sequence)
         return found
 
 
@@ -246,24 +247,33 @@ def _read(batch: list[tuple[str, int]]) -> list[_Held]:
     return [found[record] for record in batch if record in found]
 
 
-def _carrier(log: str, sequence: int) -> _Carrier | None:
+def _carrier(trusted: Sequence[note.Verifier], log: str, sequence: int) -> _Carrier | None:
     """Return the first dated checkpoint after the record, for its date is the nearest; without one, the first at all.
 
-    A checkpoint beyond the journal's end covers records that were lost: nothing can be proven under it any more.
+    Nothing carries that was not signed here, and nothing dates that the journal does not name, whoever put it in the tables. A
+    checkpoint beyond the journal's end covers records that were lost: nothing can be proven under it any more.
     """
-    tokens, notes = JournalTimestamp, JournalCheckpoint
+    stamps, notes = JournalTimestamp, JournalCheckpoint
     end = JournalLog.select(JournalLog.size).where(JournalLog.log == log)
     dated = (
-        tokens.select(tokens.size, notes.note, tokens.der, tokens.time, tokens.authority)
-        .join(notes, on=((notes.log == tokens.log) & (notes.size == tokens.size)))
-        .where(tokens.log == log, tokens.size > sequence, tokens.size <= end)
-        .order_by(tokens.size, tokens.number)
-        .namedtuples()
-        .first()
+        stamps.select(stamps.size, stamps.number, notes.note, stamps.der)
+        .join(notes, on=((notes.log == stamps.log) & (notes.size == stamps.size)))
+        .where(stamps.log == log, stamps.size > sequence, stamps.size <= end)
+        .order_by(stamps.size, stamps.number)
     )
-    if dated:
-        return _Carrier(sequence, dated.size, bytes(dated.note), bytes(dated.der), dated.time, dated.authority)
-    found = (
-        notes.select().where(notes.log == log, notes.size > sequence, notes.size <= end).order_by(notes.size).first()
-    )
-    return _Carrier(sequence, found.size, bytes(found.note), None, None, "") if found else None
+    for size, number, signed, der in dated.limit(_TRIED).tuples():
+        if _is_ours(bytes(signed), size, trusted) and (
+            found := tokens.believed(log, size, number, bytes(signed), bytes(der))
+        ):
+            return _Carrier(sequence, size, bytes(signed), bytes(der), found.time, found.authority)
+    covering = notes.select(notes.size, notes.note).where(notes.log == log, notes.size > sequence, notes.size <= end)
+    for size, signed in covering.order_by(notes.size).limit(_TRIED).tuples():
+        if _is_ours(bytes(signed), size, trusted):
+            return _Carrier(sequence, size, bytes(signed), None, None, "")
+    return None
+
+
+def _is_ours(signed: bytes, size: int, trusted: Sequence[note.Verifier]) -> bool:
+    with suppress(note.NoteRefused, note.CheckpointRefused):
+        return note.read_checkpoint(signed, trusted).size == size
+    return False

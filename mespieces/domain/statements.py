@@ -68,7 +68,8 @@ def facts(deposit: Deposit, day: date, *, by: journal.Author, now: datetime) -> 
         "documents": attested.pieces(len(numbers)),
         "recipients": [_person(one, references.get(one.id), by_recipient.get(one.id)) for one in known],
         "records": [
-            attested.opening_line(one, numbers, log) | {"recipient": one.name or names.get(one.recipient, "")} for one in listed
+            attested.opening_line(one, numbers, log) | {"recipient": one.name or names.get(one.recipient, "")}
+            for one in listed
         ],
         "listed": len(listed),
         "unlisted": attested.unlisted(total - len(listed)),

@@ -2,14 +2,19 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from mespieces.domain import anchors
-from mespieces.models import JournalTimestamp
+import orjson
+
+from mespieces.domain import anchors, evidence
+from mespieces.models import JournalPayload, JournalRecord, JournalTimestamp
 from mespieces.verifier import record, timestamp
 
 _MOST = 1_000  # tokens that wait for their record: an honest journal has one or two
 _ANY = 2**53
+_SOON = 10_000  # records within which a token's own stands, written as soon as it was had
+_NAMED_BY = 20  # records of tokens looked at
 
 
 class _Named(NamedTuple):
@@ -18,6 +23,32 @@ class _Named(NamedTuple):
     sha256: str
     authority: str
     time: str
+
+
+def believed(log: str, size: int, number: int, signed: bytes, der: bytes) -> timestamp.Stated | None:
+    """Return what a token kept says of a checkpoint, once a record names it; None when it dates nothing.
+
+    It was verified whole before that record was written, right after the token was had.
+    """
+    header, payload = JournalRecord, JournalPayload
+    query = (
+        header.select(header.header, payload.salt, payload.body)
+        .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
+        .where(
+            header.log == log, header.sequence >= size, header.sequence < size + _SOON,
+            header.operation == anchors.ANCHORED, payload.group == "proof", payload.body.is_null(False),
+        )
+        .order_by(header.sequence)
+        .limit(_NAMED_BY)
+        .tuples()
+    )  # fmt: skip
+    told = {"size": size, "number": number, "sha256": hashlib.sha256(der).hexdigest()}
+    for written, salt, body in query:
+        detail = orjson.loads(bytes(body)).get("detail", {})
+        if told.items() <= detail.items() and evidence.commits(bytes(written), bytes(salt), bytes(body)):
+            with suppress(timestamp.TokenRefused):
+                return timestamp.read(signed, der)
+    return None
 
 
 class Comparison:

@@ -4,10 +4,12 @@ The hands of these tests have the whole database, by SQL. What they change is no
 commits to, nothing is.
 """
 
+import hashlib
 import io
 import logging
 from datetime import timedelta
 
+import authority as authorities
 import make
 import pypdf
 import pytest
@@ -34,8 +36,16 @@ from mespieces.domain import (
     verifications,
     withdrawals,
 )
-from mespieces.models import Deposit, Document, JournalCheckpoint, JournalPayload, JournalRecord, Recipient
-from mespieces.verifier import attached, note, record
+from mespieces.models import (
+    Deposit,
+    Document,
+    JournalCheckpoint,
+    JournalPayload,
+    JournalRecord,
+    JournalTimestamp,
+    Recipient,
+)
+from mespieces.verifier import attached, note, receipt, record
 
 BY = journal.OPERATOR
 
@@ -341,6 +351,42 @@ def test_a_receipt_that_would_not_verify_is_not_handed_over(gateways, deposit):
     with pytest.raises(evidence.JournalDisagrees):
         receipts.of_deposit(gateways, deposit, log, at)
     refused(gateways, deposit, of_deposit, because=checkpoints.TreeAltered)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_token_put_in_the_tables_dates_nothing_that_no_record_names(gateways, deposit, tmp_path, named):
+    """Whoever writes in the tables can have any authority of theirs date anything."""
+    tsa = authorities.Authority(tmp_path / "tsa", name="Autorité qualifiée de France")
+    signed = checkpoints.publish(gateways)
+    log, size, token = journal.head().log, checkpoints.head(gateways).size, tsa.reply(tsa.query(signed))
+    with models.write():
+        JournalTimestamp.create(
+            log=log, size=size, number=1, der=token, time=make.NOW - timedelta(days=999), authority="Autre", qualified=1,
+            asked_at=make.NOW, answered_at=make.NOW,
+        )  # fmt: skip
+        if named:
+            digest = hashlib.sha256(token).hexdigest()
+            journal.append(gateways, "journal.anchored", detail={"size": size, "number": 1, "sha256": digest})
+
+    made = of_deposit(gateways, deposit)
+
+    assert ("provisoire" in words(made)) is not named
+    carried = [receipt.parse(one).timestamp for one in attached.receipts(made).values()]
+    assert carried == [token if named else None] * len(carried)
+    found = authenticity.examine(gateways, made).receipts[0]
+    assert found.authority == ("Autorité qualifiée de France" if named else "")
+    assert "Autre" not in words(made)
+
+
+def test_a_note_put_in_the_tables_carries_nothing(gateways, deposit):
+    row = journal.head()
+    with models.write():
+        for size, signed in ((row.size, b"nothing"), (row.size + 1, checkpoints.sign(gateways, row, 2, bytes(32)))):
+            JournalCheckpoint.create(log=row.log, size=size, note=signed, created_at=make.NOW)
+    make.office(gateways)
+    make.office(gateways)
+
+    assert len(attached.receipts(of_deposit(gateways, deposit))) > 0
 
 
 def test_a_record_hidden_from_its_deposit_is_missed(gateways, deposit, consulted):

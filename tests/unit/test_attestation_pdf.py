@@ -144,7 +144,9 @@ EXTREMES = {
     "nothing consulted": consultation(0, 4, ways=[]),
     "everything consulted": consultation(4, 0),
     "long deposit": deposit(100, 300, ENDLESS, STRANGE),
-    "long consultation": consultation(100, 100, ENDLESS, STRANGE, representative=STRANGE, unlisted="3 autres", named=[STRANGE, "P"]),
+    "long consultation": consultation(
+        100, 100, ENDLESS, STRANGE, representative=STRANGE, unlisted="3 autres", named=[STRANGE, "P"]
+    ),
     "withdrawn deposit": deposit(state="withdrawn", withdrawn=MOMENT, motive=STRANGE, replaces=ENDLESS),
     "ended deposit": deposit(state="ended", deleted="toutes"),
     "usual deletion": deletion(),
