@@ -17,7 +17,7 @@ from mespieces import migrations, models
 from mespieces import runtime as starting
 from mespieces.cli import console
 from mespieces.config import Settings, SettingWrong
-from mespieces.domain import anchors, clockwork, continuity, documents, french, journal, offices
+from mespieces.domain import anchors, checkpoints, clockwork, continuity, documents, french, journal, offices
 from mespieces.errors import Refusal
 from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
@@ -232,6 +232,23 @@ def _database(settings: Settings) -> Iterator[str]:
         yield from _unsent()
 
 
+def _signing(settings: Settings) -> Iterator[str]:
+    """Tell that the tables contradict what was published, so that nothing more is signed."""
+    if not _installed(settings):
+        return  # said by the check of the database
+    try:
+        opened = console.open_runtime(settings)
+        with console.connected(opened.database):
+            sound = checkpoints.head(opened.gateways).sound
+    except Refusal:
+        return  # said by another check
+    if not sound:
+        yield (
+            "Rien de nouveau n’est signé : les tables du journal ne correspondent plus à ce qui en a été publié. « mespieces "
+            "journal verify » dit ce qui est faux, docs/journal.md quoi faire."
+        )
+
+
 @contextlib.contextmanager
 def _reading(settings: Settings) -> Iterator[None]:
     """Open the database to look at it, and make none. Raises `NothingInstalled`, `DatabaseUnreachable`."""
@@ -361,6 +378,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[str]]] = {
     "data": _data,
     "keys": _keys,
     "database": _database,
+    "signing": _signing,
     "clock": _clock,
     "storage": _storage,
     "documents": _lost,

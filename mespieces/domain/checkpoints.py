@@ -47,6 +47,8 @@ class Head:
     head: str
     root: str
     time: str
+    sound: bool = True
+    """Whether the tables agree with what was published: if not, this is the newest checkpoint, and nothing more is signed."""
 
 
 def head(gateways: Gateways) -> Head:
@@ -57,14 +59,14 @@ def head(gateways: Gateways) -> Head:
     row, found = _ends(gateways)
     try:
         tree = _frontier(row, found)
-        for _ in subtrees.grow(tree, row.log, row.size):
+        for _ in subtrees.grow(tree, row.log, row.size, _chained):
             pass
         return Head(row.log, row.origin, row.size, row.head, tree.root().hex(), row.time)
     except TreeAltered:
         known = found.checkpoint if found else note.Checkpoint(row.origin, 0, merkle.EMPTY_ROOT)
         last = JournalRecord.get_or_none(log=row.log, sequence=known.size - 1)
         head, time = (last.hash, last.time) if last else (row.head, row.time)
-        return Head(row.log, row.origin, known.size, head, known.root.hex(), time)
+        return Head(row.log, row.origin, known.size, head, known.root.hex(), time, sound=False)
 
 
 def root(log: str, size: int) -> bytes:

@@ -27,6 +27,7 @@ class _Row(NamedTuple):
     id: str
     document: str
     recipient: str
+    deposit: str
     way: str
     opened_at: datetime
 
@@ -102,9 +103,9 @@ def _confirms(line: journal.Line, told: Mapping[str, Any], row: _Row | None) -> 
     if row is None or _member(told, "author").get("kind") != "recipient":
         return row is None and _member(told, "author").get("kind") != "recipient"
     what = _member(told, "object")
-    names = [_digits(what.get(key)) for key in ("consultation", "document", "recipient")]
+    names = [_digits(what.get(key)) for key in ("consultation", "document", "recipient", "deposit")]
     return (
-        names == [row.id, row.document, row.recipient]
+        names == [row.id, row.document, row.recipient, row.deposit]
         and _member(told, "identified").get("way") == row.way
         and abs(record.parse_time(line.time) - row.opened_at) <= MOMENT
     )
@@ -121,8 +122,9 @@ def _digits(name: object) -> str:
 
 # Written out, and read as the database gives it: peewee's way takes longer than reading the records themselves.
 _READ = (
-    "SELECT c.sequence, c.id, c.document_id, a.recipient_id, s.way, c.opened_at FROM consultation AS c "
+    "SELECT c.sequence, c.id, c.document_id, a.recipient_id, r.deposit_id, s.way, c.opened_at FROM consultation AS c "
     "JOIN session AS s ON s.id = c.session_id JOIN access AS a ON a.id = s.access_id "
+    "JOIN recipient AS r ON r.id = a.recipient_id "
     "WHERE c.log = ? AND c.sequence > ? ORDER BY c.sequence LIMIT ?"
 )
 
@@ -131,7 +133,7 @@ def _rows(log: str) -> Iterator[_Row]:
     """Yield the rows of a journal's consultations in the order of their records, in constant memory."""
     after = -1
     while rows := models.execute(_READ, log, after, BATCH).fetchall():
-        for sequence, which, what, who, way, at in rows:
+        for sequence, which, what, who, where, way, at in rows:
             instant = record.parse_time(at) if isinstance(at, str) else at
-            yield _Row(sequence, _digits(which), _digits(what), _digits(who), way, instant)
+            yield _Row(sequence, _digits(which), _digits(what), _digits(who), _digits(where), way, instant)
         after = rows[-1][0]

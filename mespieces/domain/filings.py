@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from mespieces.domain import documents, evidence
+from mespieces.domain import documents, evidence, journal
 from mespieces.models import Deposit, Document
 
 _FILED, _ADDED = "deposit.filed", "document.deposited"
@@ -36,7 +36,9 @@ def read(deposit: Deposit) -> Filing:
     told = list(evidence.about(deposit.id, _FILED, _ADDED, *ENDS))
     filed = [one for one in told if one.operation == _FILED]
     if len(filed) != 1:
-        raise evidence.disagreement("", deposit.filed_sequence or 0, f"{len(filed)} filings of deposit {deposit.id}")
+        raise evidence.disagreement(
+            journal.head().log, deposit.filed_sequence or 0, f"{len(filed)} filings of deposit {deposit.id}"
+        )
     ends = [one for one in told if one.operation in ENDS]
     listed = _documents(deposit, filed[0])
     deposited = _deposited(listed, filed[0], [one for one in told if one.operation == _ADDED])

@@ -61,6 +61,8 @@ def of(recipient: Recipient, at: tuple[str, int] | None = None) -> list[Opening]
 
     Raises `JournalDisagrees`.
     """
+    if astray := _elsewhere(recipient):
+        raise evidence.disagreement(*astray, f"recipient {recipient.id} opened it in another deposit than their own")
     return [one for one in among(recipient.deposit_id, at) if one.recipient == recipient.id]
 
 
@@ -94,6 +96,13 @@ def _told(told: evidence.Told, body: Mapping[str, Any]) -> Opening:
     who, what = told.object("recipient"), told.object("document")
     name = str(body["author"]["name"])
     return Opening(who, what, told.time, told.sequence, told.log, told.hash, which, mode, way, said, name)
+
+
+def _elsewhere(recipient: Recipient) -> tuple[str, int] | None:
+    """Return a consultation by a recipient of a document that is not of their deposit, say the tables."""
+    query = Consultation.select(Consultation.log, Consultation.sequence).join(Session).join(Access)
+    theirs = query.where(Access.recipient == recipient).switch(Consultation).join(Document)
+    return theirs.where(Document.deposit != recipient.deposit_id).tuples().first()
 
 
 def _places(deposit: UUID, at: tuple[str, int] | None) -> set[tuple[str, int]]:

@@ -10,7 +10,19 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from mespieces.domain import accesses, attested, calendar, codes, filings, french, journal, offices, opened, text
+from mespieces.domain import (
+    accesses,
+    attested,
+    calendar,
+    codes,
+    evidence,
+    filings,
+    french,
+    journal,
+    offices,
+    opened,
+    text,
+)
 from mespieces.domain import recipients as people
 from mespieces.errors import Invalid
 from mespieces.models import Access, Deposit, Recipient
@@ -57,6 +69,9 @@ def facts(deposit: Deposit, day: date, *, by: journal.Author, now: datetime) -> 
     listed, numbers = opened.listed(openings, firsts[: opened.MOST_RECORDS]), filing.numbers()
     known, references = people.listed(deposit), accesses.by_deposit(deposit)
     names = {one.id: one.name for one in known}
+    for one in openings:
+        if one.recipient not in names:
+            raise evidence.disagreement(one.log, one.sequence, "who opened is no recipient of the deposit")
     common, total = attested.common(filing, by=by, now=now), len(openings)
     log = journal.head().log
     shown = common | {
@@ -68,8 +83,7 @@ def facts(deposit: Deposit, day: date, *, by: journal.Author, now: datetime) -> 
         "documents": attested.pieces(len(numbers)),
         "recipients": [_person(one, references.get(one.id), by_recipient.get(one.id)) for one in known],
         "records": [
-            attested.opening_line(one, numbers, log) | {"recipient": one.name or names.get(one.recipient, "")}
-            for one in listed
+            attested.opening_line(one, numbers, log) | {"recipient": one.name or names[one.recipient]} for one in listed
         ],
         "listed": len(listed),
         "unlisted": attested.unlisted(total - len(listed)),

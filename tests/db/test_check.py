@@ -15,6 +15,7 @@ import pytest
 import servers
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+from backups import unguard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mespieces import models
@@ -396,6 +397,18 @@ def test_a_mail_that_came_back_is_worth_knowing_and_no_fault_of_the_installation
         Message.create(message_id="1@example.fr", kind="failures", created_at=now, due_at=now, tries=1, refused_at=now)
 
     assert "1\u00a0courriel n’a pas pu être remis depuis hier" in remarks(environment, status=0)
+
+
+def test_a_journal_of_which_nothing_more_is_signed_is_told(environment):
+    run(environment, "journal", "export", str(Path(environment["MESPIECES_DATA"]) / "export"), status=0)
+    assert json.loads(run(environment, "check", "--json", status=0))["problems"] == []
+    last = models.JournalRecord.select().order_by(models.JournalRecord.sequence.desc()).get()
+    with models.write():
+        unguard("journal_record")
+        models.JournalRecord.update(header=b"{}").where(models.JournalRecord.sequence == last.sequence).execute()
+
+    assert "Rien de nouveau n’est signé" in problems(environment, "signing")
+    assert json.loads(run(environment, "journal", "head", "--json", status=0))["sound"] is False
 
 
 def test_a_restored_database_is_told_with_the_cure(environment):

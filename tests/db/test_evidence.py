@@ -389,6 +389,16 @@ def test_a_note_put_in_the_tables_carries_nothing(gateways, deposit):
     assert len(attached.receipts(of_deposit(gateways, deposit))) > 0
 
 
+def test_a_recipient_moved_to_another_deposit_takes_nothing_along(gateways, deposit, consulted, payet):
+    other = make.filed(gateways, deposit.office)
+    Recipient.update(deposit=other).where(Recipient.id == payet.id).execute()
+
+    refused(gateways, deposit, of_statement)
+    with pytest.raises(evidence.JournalDisagrees):
+        attestations.of_consultations(gateways, Recipient.get_by_id(payet.id), by=BY)
+    assert "TABLE_ALTERED" in verifications.verify(gateways).counts
+
+
 def test_a_record_hidden_from_its_deposit_is_missed(gateways, deposit, consulted):
     for operation, ways in (
         ("document.consulted", [of_consultations, of_statement, of_all]),

@@ -4,7 +4,7 @@ import make
 import pytest
 
 from mespieces import models
-from mespieces.domain import checkpoints, journal, verifications
+from mespieces.domain import checkpoints, journal, subtrees, verifications
 from mespieces.models import JournalCheckpoint, JournalSubtree
 
 REASON = "ne correspond plus à ce qui en a été publié"
@@ -43,7 +43,11 @@ def test_the_audit_page_shows_what_was_published_and_names_what_is_wrong(site, d
     verifications.verify(site.gateways)
 
     assert site.visitor().get("/audit/head").json["size"] == published
-    assert "SUBTREE_ALTERED" in site.visitor().get("/audit").text
+    page = site.visitor().get("/audit").text
+    assert "SUBTREE_ALTERED" in page
+    assert "Rien de nouveau n’est signé" in page
+    subtrees.remake()
+    assert "Rien de nouveau n’est signé" not in site.visitor().get("/audit").text
 
 
 def consulted():
