@@ -151,8 +151,7 @@ def _kept(path: Path, keys: Sequence[note.Verifier]) -> note.Checkpoint:
     if copied:
         return copied
     origin = note.stranger(data, keys)
-    # A journal that was reopened keeps its key most often, under another origin: what it signed then is known by it.
-    known = [*keys, *(key._replace(name=origin) for key in keys if origin)]
+    known = note.under(origin, keys)
     try:
         return note.read_checkpoint(data, known) if keys else note.parse_checkpoint(note.split(data)[0])
     except (note.NoteRefused, note.CheckpointRefused) as error:
@@ -207,6 +206,10 @@ def _doubt(trust: audit.Trust, seen: telling.Seen) -> str:
     """Return why nothing can be concluded of what shows no fault, "" when something can."""
     if not trust.keys and not trust.since and not trust.roots:
         return "sans ancre (--vkey, --since ou --tsa-root), rien ne prouve que ce journal est le vrai"
+    wanting = sorted({one.wanting for one in seen.receipts if one.wanting})
+    if wanting:
+        names = ", ".join(f"« {origin} »" for origin in wanting)
+        return _WANTING.format("du journal" if len(wanting) == 1 else "des journaux", telling.shown(names))
     if (seen.report and not seen.report.bound) or not all(one.verdict.checkpoint for one in seen.receipts):
         return "les ancres données ne couvrent pas tout ce qui est présenté"
     if {"hidden", "later", "bare"} & set(seen.pdfs):
@@ -236,6 +239,10 @@ def _say(words: str) -> None:
 _OTHER = (
     "« {} » est un point de contrôle du journal « {} », que ne signe aucune des clés données. Un journal rouvert peut en avoir "
     "une autre que celui qu’il continue : donnez les deux (--vkey, une fois par clé ; la page /audit montre chacune)."
+)
+_WANTING = (
+    "aucune des clés données n’est celle {} {}, dont un reçu dit venir : donnez-la aussi (--vkey, une fois par clé ; "
+    "la page /audit montre chacune)"
 )
 _NO_NOTE = (
     "« {} » n’est pas un point de contrôle de ce journal. Donnez la note telle qu’elle a été jointe ou "

@@ -11,6 +11,8 @@ from mespieces.verifier.findings import Code, Finding
 
 LARGEST = 64 * 1024 * 1024  # bytes
 Token = Literal["absent", "unchecked", "verified", "refused"]
+_UNCHECKED: Token = "unchecked"
+_VERIFIED: Token = "verified"
 _REFUSED: Token = "refused"
 
 
@@ -26,6 +28,10 @@ class Given(NamedTuple):
     token: Token
     dated: str
     token_sha256: str = ""
+    wanting: str = ""
+    """The origin of its journal, when no given key is that journal's: nothing is then known of its signature."""
+    renamed: bool = False
+    """Whether it is a given key that has signed it, under the name of another journal."""
 
 
 class Examined(NamedTuple):
@@ -78,7 +84,7 @@ def compared(receipts: Sequence[Given], named: tokens.Named) -> list[Given]:
 
 def _is_other(one: Given, named: tokens.Named) -> bool:
     seen = one.verdict.checkpoint
-    if seen is None or one.token not in {"unchecked", "verified"}:
+    if seen is None or one.token not in {_UNCHECKED, _VERIFIED}:
         return False
     hashes = named.get((seen.origin.rpartition("/")[2], seen.size), set())
     return bool(hashes) and one.token_sha256 not in hashes
@@ -119,22 +125,29 @@ def _held(path: Path, pdfs: list[issued.Pdf]) -> Iterator[tuple[str, bytes]]:
 
 
 def _verified(name: str, read: receipt.Receipt, trust: audit.Trust) -> Given:
-    verdict = receipt.verify(read, trust.keys)
-    origin = note.stranger(read.tlog_proof.partition("\n\n")[2].encode(errors="replace"), trust.keys)
-    if origin and trust.keys:
-        about = f"du journal « {origin} », dont la clé n’est pas donnée : --vkey"
-        found = [one._replace(about=about) if one.code == Code.BAD_SIGNATURE else one for one in verdict.findings]
-        verdict = verdict._replace(findings=found)
+    given = _signed(name, read, trust.keys)
     if read.timestamp is None:
-        return Given(name, verdict, "absent", "")
-    sha256 = hashlib.sha256(read.timestamp).hexdigest()
+        return given
+    given = given._replace(token=_UNCHECKED, token_sha256=hashlib.sha256(read.timestamp).hexdigest())
     if not trust.roots:
-        return Given(name, verdict, "unchecked", "", sha256)
+        return given
     try:
         stated = receipt.date(read, trust.roots)
     except timestamp.TokenRefused:
-        return _void(Given(name, verdict, "refused", "", sha256), Code.BAD_TIMESTAMP)
-    return Given(name, verdict, "verified", record.format_time(stated.time), sha256)
+        return _void(given._replace(token=_REFUSED), Code.BAD_TIMESTAMP)
+    return given._replace(token=_VERIFIED, dated=record.format_time(stated.time))
+
+
+def _signed(name: str, read: receipt.Receipt, keys: Sequence[note.Verifier]) -> Given:
+    """Verify all but the token. What no given key can have signed is not wrong, only unknown, and proves nothing."""
+    signed = read.tlog_proof.partition("\n\n")[2].encode(errors="replace")
+    origin = note.stranger(signed, keys)
+    known = note.under(origin, keys)
+    verdict = receipt.verify(read, known)
+    if not origin or note.names(signed, known):
+        return Given(name, verdict, "absent", "", renamed=bool(origin))
+    found = [one for one in verdict.findings if one.code != Code.BAD_SIGNATURE]
+    return Given(name, verdict._replace(findings=found), "absent", "", wanting=origin)
 
 
 def _void(given: Given, code: Code) -> Given:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -191,6 +191,20 @@ def stranger(data: bytes, trusted: Iterable[Verifier]) -> str:
     except (NoteRefused, CheckpointRefused):
         return ""
     return "" if origin in {of.name for of in trusted} else origin
+
+
+def under(origin: str, keys: Sequence[Verifier]) -> list[Verifier]:
+    """Return the keys, and the same under `origin` unless it is "": a journal that was reopened most often keeps its key."""
+    return [*keys, *(key._replace(name=origin) for key in keys if origin and key.name != origin)]
+
+
+def names(data: bytes, keys: Iterable[Verifier]) -> bool:
+    """Tell whether a note says, rightly or wrongly, that one of these keys has signed it."""
+    known = {(of.name, of.key_id) for of in keys}
+    try:
+        return any((name, signature[:4]) in known for name, signature in split(data)[1])
+    except NoteRefused:
+        return False
 
 
 def encode_base64(data: bytes) -> str:

@@ -55,6 +55,7 @@ def as_json(status: int, words: str, seen: Seen) -> str:
                 "facts": one.verdict.facts,
                 "token": one.token,
                 "dated": one.dated,
+                "wanting": one.wanting,
             }
             for one in given
         ],
@@ -100,12 +101,17 @@ def _of_log(log: audit.LogReport, *, roots: bool) -> list[str]:
 
 def _of_receipt(one: Given) -> list[str]:
     header, facts = one.verdict.header, one.verdict.facts
+    if one.wanting:
+        return [
+            f"Reçu {one.name} : du journal « {one.wanting} », dont la clé n’est pas donnée ; sans elle il ne prouve rien"
+        ]
     if not header or not facts:
         return [f"Reçu {one.name} : il ne prouve rien"]
     shown = ["  seul ce reçu est vérifié : ce qu’affiche le PDF qui le porte ne l’est pas, et ne prouve rien"]
     return [
         f"Reçu {one.name} : enregistrement {header.sequence} du journal {header.log}",
         *(shown if ".pdf" in one.name.lower() else ()),
+        *(("  ce journal est un autre que celui de la clé donnée, qui l’a signé aussi",) if one.renamed else ()),
         f"  {header.operation}, le {header.time}",
         f"  {_TOKENS[one.token]}{one.dated}",
         *json.dumps(facts, ensure_ascii=False, indent=1).split("\n"),

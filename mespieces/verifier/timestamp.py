@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 from rfc3161_client.tsp import Accuracy, TimeStampResponse
 
+from mespieces.verifier import der
 from mespieces.verifier.faults import Fault
 
 LARGEST = 64 * 1024
@@ -168,7 +169,7 @@ def _decode(token: bytes) -> TimeStampResponse:
 def _signer(response: TimeStampResponse) -> x509.Certificate:
     """Return the certificate the signature names: issuer and serial number are covered by it."""
     (info,) = response.signed_data.signer_infos
-    held = (x509.load_der_x509_certificate(der) for der in response.signed_data.certificates)
+    held = map(x509.load_der_x509_certificate, response.signed_data.certificates)
     return next(one for one in held if (one.issuer, one.serial_number) == (info.issuer, info.serial_number))
 
 
@@ -185,25 +186,25 @@ def _check_named(token: bytes, signer: x509.Certificate) -> None:
     Issuer and serial number alone would let another certificate of the same key, with other dates, take its place.
     """
     named = _named(token)
-    der = signer.public_bytes(Encoding.DER)
-    if not named or any(hashlib.new(algorithm, der).digest() != digest for algorithm, digest in named):
+    whole = signer.public_bytes(Encoding.DER)
+    if not named or any(hashlib.new(algorithm, whole).digest() != digest for algorithm, digest in named):
         raise TokenRefused("le jeton ne nomme pas le certificat qui l’accompagne")
 
 
 def _named(token: bytes) -> list[tuple[str, bytes]]:
     """Return the hash of the signer's certificate that each attribute `signing-certificate` (v1, v2) gives."""
     found = []
-    *_, signers = [(start, end) for tag, start, end in _signed_data(token) if tag == _SET]
-    ((_, *signer),) = _inside(token, *signers)
-    (attributes,) = [(start, end) for tag, start, end in _inside(token, *signer) if tag == _FIRST]
-    for _, start, end in _inside(token, *attributes):
-        (_, *kind), (_, *values) = _inside(token, start, end)
+    *_, signers = [(start, end) for tag, start, end in der.signed_data(token) if tag == _SET]
+    ((_, *signer),) = der.inside(token, *signers)
+    (attributes,) = [(start, end) for tag, start, end in der.inside(token, *signer) if tag == _FIRST]
+    for _, start, end in der.inside(token, *attributes):
+        (_, *kind), (_, *values) = der.inside(token, start, end)
         if (algorithm := _NAMING.get(token[slice(*kind)])) is not None:
-            ((_, *value),) = _inside(token, *values)
-            certificates = _inside(token, *value)[0]
-            first = _inside(token, *_inside(token, *certificates[1:])[0][1:])
+            ((_, *value),) = der.inside(token, *values)
+            certificates = der.inside(token, *value)[0]
+            first = der.inside(token, *der.inside(token, *certificates[1:])[0][1:])
             if first[0][0] == _SEQUENCE:  # an algorithm; without one it is the version's own
-                oid = _inside(token, *first.pop(0)[1:])[0]
+                oid = der.inside(token, *first.pop(0)[1:])[0]
                 algorithm = _HASHES[token[oid[1] : oid[2]]]
             found.append((algorithm, token[first[0][1] : first[0][2]]))
     return found
@@ -228,53 +229,23 @@ def _seconds(accuracy: Accuracy | None) -> float | None:
     return (accuracy.seconds or 0) + (accuracy.millis or 0) / 1e3 + (accuracy.micros or 0) / 1e6
 
 
-# DER, as little as is needed of it: the library shows no extension, and refuses a set whose members are not in order.
+# The library shows no extension, and refuses a set whose members are not in order.
 
 
 def _sorted(token: bytes) -> bytes:
     """Return the token with its certificates in DER's order: OpenSSL's authority sends them otherwise; none is signed over."""
-    for tag, start, end in _signed_data(token):
+    for tag, start, end in der.signed_data(token):
         if tag == _FIRST:
-            members = sorted(token[at:stop] for _, at, _, stop in _members(token, start, end))
+            members = sorted(token[at:stop] for _, at, _, stop in der.members(token, start, end))
             return token[:start] + b"".join(members) + token[end:]
     return token
 
 
 def _claims_qualified(token: bytes) -> bool:
-    content = next((start, end) for tag, start, end in _signed_data(token) if tag == _SEQUENCE)
-    _, explicit = _inside(token, *content)[:2]
-    octets = _inside(token, *explicit[1:])[0]
-    whole = _inside(token, *octets[1:])[0]
+    content = next((start, end) for tag, start, end in der.signed_data(token) if tag == _SEQUENCE)
+    _, explicit = der.inside(token, *content)[:2]
+    octets = der.inside(token, *explicit[1:])[0]
+    whole = der.inside(token, *octets[1:])[0]
     # TSTInfo's extensions are its last member, [1].
-    last = _inside(token, *whole[1:])[-1]
+    last = der.inside(token, *whole[1:])[-1]
     return last[0] == _SECOND and _QUALIFIED in token[last[1] : last[2]]
-
-
-def _signed_data(token: bytes) -> list[tuple[int, int, int]]:
-    """Return the members of the token's SignedData; none in a refusal, which carries no token."""
-    response = _inside(token, *_inside(token, 0, len(token))[0][1:])
-    if len(response) < 2:
-        return []
-    _, explicit = _inside(token, *response[1][1:])
-    return _inside(token, *_inside(token, *explicit[1:])[0][1:])
-
-
-def _inside(data: bytes, start: int, end: int) -> list[tuple[int, int, int]]:
-    """Return tag, start and end of the contents of each element between two places."""
-    return [(tag, begin, stop) for tag, _, begin, stop in _members(data, start, end)]
-
-
-def _members(data: bytes, start: int, end: int) -> list[tuple[int, int, int, int]]:
-    found, at = [], start
-    while at < end:
-        tag, length, begin = data[at], data[at + 1], at + 2
-        if length & 0x80:
-            count = length & 0x7F
-            if not 1 <= count <= 4:
-                raise ValueError("not DER")
-            begin, length = begin + count, int.from_bytes(data[begin : begin + count])
-        if begin + length > end:
-            raise ValueError("not DER")
-        found.append((tag, at, begin, begin + length))
-        at = begin + length
-    return found

@@ -8,7 +8,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mespieces.gateways.clock import SystemClock
 from mespieces.gateways.timestamps import Authority, AuthorityUnreachable, TokenRefused
-from mespieces.verifier import timestamp
+from mespieces.verifier import der, timestamp
 
 NOTE = b"pieces.example.fr/journal/x\n1\nroot\n"
 
@@ -37,8 +37,8 @@ def test_a_real_authority_dates_a_note_and_openssl_agrees(ask, tsa):
 
 def test_certificates_in_any_order_are_read(ask, tsa):
     stamp = ask()
-    (place,) = [(start, end) for tag, start, end in timestamp._signed_data(stamp.der) if tag == 0xA0]
-    held = [stamp.der[at:stop] for _, at, _, stop in timestamp._members(stamp.der, *place)]
+    (place,) = [(start, end) for tag, start, end in der.signed_data(stamp.der) if tag == 0xA0]
+    held = [stamp.der[at:stop] for _, at, _, stop in der.members(stamp.der, *place)]
     assert len(held) == 3
     for order in (sorted(held), sorted(held, reverse=True)):
         token = stamp.der[: place[0]] + b"".join(order) + stamp.der[place[1] :]

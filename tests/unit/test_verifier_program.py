@@ -269,12 +269,7 @@ def test_a_note_saved_by_an_editor_with_its_own_line_ends_is_an_anchor(run, jour
 
 @pytest.mark.parametrize("changed", [False, True], ids=["same key", "key changed since"])
 def test_a_note_of_the_journal_that_was_reopened_is_verified_or_its_key_asked_for(run, tmp_path, changed):
-    before = maker.ordinary(3)
-    after = maker.Journal(4, key=None if changed else before.key)
-    head, size = before.leaves[-1].hex(), len(before.leaves)
-    cited = {"log": before.log, "size": size, "head": head, "checkpoint": {"size": size, "root": "00" * 32}}
-    after.add("journal.opened", detail={"reopened": cited})
-    after.close()
+    before, after = reopened(changed=changed)
     earlier = {f"previous/{before.log}/{name}": data for name, data in before.files().items()}
     place, kept = maker.save({**after.files(), **earlier}, tmp_path / "export"), tmp_path / "kept.note"
     kept.write_bytes(before.notes[5])
@@ -294,14 +289,70 @@ def test_a_note_of_the_journal_that_was_reopened_is_verified_or_its_key_asked_fo
 # Receipts
 
 
-def test_a_receipt_of_a_journal_whose_key_was_not_given_says_so(run, journal, saved, tmp_path):
+def test_a_receipt_of_a_journal_whose_key_was_not_given_is_unknown_and_says_so(run, journal, saved, tmp_path):
     other = maker.ordinary(2)
     status, told = run("--receipt", saved(other.receipt(3)), "--vkey", journal.vkey)
-    assert (status, f"du journal « {other.origin} », dont la clé n’est pas donnée : --vkey" in told) == (TAMPERED, True)
+    assert (status, f"n’est celle du journal « {other.origin} »" in told, "ALTÉRÉ" in told) == (UNCHECKED, True, False)
+    [one] = json.loads(run("--receipt", saved(other.receipt(3)), "--vkey", journal.vkey, "--json")[1])["receipts"]
+    assert (one["facts"], one["wanting"]) == ({}, other.origin)
 
     place = maker.save(journal.files(), tmp_path / "export")
+    assert run(place, "--receipt", saved(other.receipt(3)), "--vkey", journal.vkey)[0] == UNCHECKED
     status, told = run(place, "--receipt", saved(other.receipt(3)), "--vkey", journal.vkey, "--vkey", other.vkey)
     assert (status, "CHECKPOINT_MISMATCH 8 : le journal" in told, other.origin in told) == (TAMPERED, True, True)
+
+
+def test_a_receipt_of_nobody_s_journal_is_never_intact_and_one_of_a_known_one_is_accused(run, journal, saved):
+    """Whoever forges chooses the name, the key and the signature; a key of that very name was given, or it was not."""
+    forged = maker.Journal(9)
+    forged.log, forged.origin = journal.log, journal.origin
+    for _ in range(5):
+        forged.add("document.consulted")
+    accused = (run("--receipt", saved(forged.receipt(3)), "--vkey", journal.vkey), "BAD_SIGNATURE 3 :")
+    assert (accused[0][0], accused[1] in accused[0][1]) == (TAMPERED, True)
+
+    nobody = maker.ordinary(9)
+    arguments = ("--receipt", saved(nobody.receipt(3)), "--receipt", saved(journal.receipt(3), "2.json"))
+    assert run(*arguments, "--vkey", journal.vkey)[0] == UNCHECKED
+    changed = saved(nobody.receipt(3)._replace(body=b"{}"))
+    assert run("--receipt", changed, "--vkey", journal.vkey)[0] == TAMPERED  # nobody needs a key to see that
+
+    # Said to be signed by the given key, under another journal's name, and it is not.
+    claimed = maker.Journal(8, key=journal.key)
+    claimed.add("document.consulted")
+    kept = claimed.receipt(0)
+    head, dash, signature = kept.tlog_proof.rpartition(" ")
+    raw = bytearray(note.decode_base64(signature.strip()))
+    raw[-1] ^= 1
+    wrong = kept._replace(tlog_proof=f"{head}{dash}{note.encode_base64(bytes(raw))}\n")
+    assert run("--receipt", saved(kept), "--vkey", journal.vkey)[0] == INTACT
+    status, told = run("--receipt", saved(wrong), "--vkey", journal.vkey)
+    assert (status, "BAD_SIGNATURE 0 :" in told) == (TAMPERED, True)
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["same key", "key changed since"])
+def test_a_receipt_of_the_journal_that_was_reopened_is_verified_or_its_key_asked_for(run, saved, tmp_path, changed):
+    before, after = reopened(changed=changed)
+    earlier = {f"previous/{before.log}/{name}": data for name, data in before.files().items()}
+    place, kept = maker.save({**after.files(), **earlier}, tmp_path / "export"), saved(before.receipt(3, 5))
+
+    for given_with in ((), (place,)):
+        status, told = run(*given_with, "--receipt", kept, "--vkey", after.vkey)
+        assert status == (UNCHECKED if changed else INTACT)
+        assert (f"n’est celle du journal « {before.origin} »" in told) == changed
+        assert ("ce journal est un autre que celui de la clé donnée, qui l’a signé aussi" in told) != changed
+        assert run(*given_with, "--receipt", kept, "--vkey", after.vkey, "--vkey", before.vkey)[0] == INTACT
+
+
+def reopened(*, changed=False):
+    """A closed journal, and the one that continues it, under its key or another."""
+    before = maker.ordinary(3)
+    after = maker.Journal(4, key=None if changed else before.key)
+    head, size = before.leaves[-1].hex(), len(before.leaves)
+    cited = {"log": before.log, "size": size, "head": head, "checkpoint": {"size": size, "root": "00" * 32}}
+    after.add("journal.opened", detail={"reopened": cited})
+    after.close()
+    return before, after
 
 
 @pytest.fixture
