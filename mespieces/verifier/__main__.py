@@ -199,6 +199,9 @@ def _conclude(options: argparse.Namespace, trust: audit.Trust, seen: telling.See
             INTACT,
             "INTACT tel qu’il a été daté : les jetons ne disent ni de qui est ce journal, ni qu’il est le seul.",
         )
+    if "unsought" in seen.pdfs:
+        # The receipts inside prove themselves, offline; the pages around them may be anybody's.
+        return INTACT, _PAGES
     return INTACT, "INTACT : rien n’a été changé, retiré ni ajouté sous les ancres données."
 
 
@@ -239,6 +242,11 @@ def _say(words: str) -> None:
 _OTHER = (
     "« {} » est un point de contrôle du journal « {} », que ne signe aucune des clés données. Un journal rouvert peut en avoir "
     "une autre que celui qu’il continue : donnez les deux (--vkey, une fois par clé ; la page /audit montre chacune)."
+)
+_PAGES = (
+    "REÇUS INTACTS, PDF NON VÉRIFIÉ : les reçus joints prouvent ce qui est dit ci-dessus ; ce que le PDF montre, lui, n’est PAS vérifié "
+    "et peut avoir été changé. Pour le faire vérifier : déposez-le sur la page /audit/verifier du service, ou donnez aussi un export, "
+    "ou le reçu de sa remise (attestation.issued), qui est au dossier de preuve."
 )
 _WANTING = (
     "aucune des clés données n’est celle {} {}, dont un reçu dit venir : donnez-la aussi (--vkey, une fois par clé ; "

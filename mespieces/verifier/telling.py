@@ -64,6 +64,7 @@ def as_json(status: int, words: str, seen: Seen) -> str:
                 "name": pdf.name,
                 "sha256": pdf.sha256,
                 "state": state,
+                "verified": state == "issued",
                 "issued": found[pdf.sha256]._asdict() if pdf.sha256 in found else None,
             }
             for pdf, state in zip(seen.search.pdfs, seen.pdfs, strict=True)
@@ -135,7 +136,8 @@ _PDFS: dict[issued.State, str] = {
     "issued": "remis tel quel, octet pour octet, selon l’enregistrement",
     "foreign": "aucun enregistrement de cet export n’est celui de sa remise, et tous se lisent : "
     "ce n’est pas le PDF que ce journal a remis",
-    "later": "il se dit établi quand cet export l’était déjà : demandez un export plus récent, qui dira s’il a été remis",
+    "later": "il se dit établi moins d’une heure avant la fin de cet export, ou depuis, et sa remise peut avoir été inscrite plus tard : "
+    "demandez un export plus récent, qui dira s’il a été remis",
     "hidden": "cet export ne permet pas de dire s’il a été remis : des enregistrements de remise ne s’y lisent pas",
     "bare": "aucun reçu n’y est joint, et ses pages seules ne prouvent rien : donnez aussi un export, ou le reçu de sa remise",
     "unsought": "pour savoir s’il a été remis tel quel, donnez aussi un export, ou le reçu de sa remise (attestation.issued)",

@@ -87,8 +87,35 @@ def test_a_changed_pdf_with_genuine_receipts_is_not_the_one_issued(run, journal,
 
     status, told = run(place, "--receipt", changed, "--vkey", journal.vkey)
     assert (status, "ce n’est pas le PDF que ce journal a remis" in told) == (TAMPERED, True)
-    assert run("--receipt", changed, "--vkey", journal.vkey)[0] == INTACT  # its receipt alone is genuine
+    status, told = run("--receipt", changed, "--vkey", journal.vkey)
+    assert (status, told.splitlines()[-1][:31]) == (
+        INTACT,
+        "REÇUS INTACTS, PDF NON VÉRIFIÉ ",
+    )  # its receipt alone is genuine
     assert run(place, "--receipt", changed)[0] == UNCHECKED  # the export may be the false one
+
+
+def test_of_a_pdf_alone_the_conclusion_is_about_its_receipts_and_says_how_to_have_the_rest_verified(
+    run, journal, attestation, tmp_path
+):
+    first, second = attestation(), attestation(title="Autre", name="autre.pdf")
+    sequence = issue(journal, first)
+    (tmp_path / "remise.json").write_bytes(receipt.write(journal.receipt(sequence)))
+    anchors = ("--receipt", first, "--vkey", journal.vkey)
+    confirming = ("--receipt", tmp_path / "remise.json")
+
+    for given in (anchors, (*anchors, *confirming, "--receipt", second)):
+        result = json.loads(run(*given, "--json")[1])
+        words = run(*given)[1].splitlines()[-1]
+        assert result["conclusion"] == words
+        assert words.startswith("REÇUS INTACTS, PDF NON VÉRIFIÉ :")
+        assert "rien n’a été changé" not in words
+        for way in ("/audit/verifier", "un export", "attestation.issued"):
+            assert way in words
+        assert result["pdfs"][-1]["verified"] is False
+    confirmed = json.loads(run(*anchors, *confirming, "--json")[1])
+    assert confirmed["conclusion"].startswith("INTACT : rien n’a été changé")
+    assert [pdf["verified"] for pdf in confirmed["pdfs"]] == [True]
 
 
 def test_each_of_several_pdfs_is_judged(run, journal, attestation, tmp_path):
@@ -119,8 +146,13 @@ def test_a_handing_over_that_cannot_be_read_leaves_it_open(run, journal, attesta
 def test_a_pdf_made_after_the_export_may_have_been_issued_since(run, journal, attestation, tmp_path):
     place = maker.save(journal.files(), tmp_path / "export")
 
-    status, told = run(place, "--receipt", attestation(AFTER), "--vkey", journal.vkey)
-    assert (status, "demandez un export plus récent" in told) == (UNCHECKED, True)
+    for at in (AFTER, journal.time, journal.time - timedelta(minutes=59)):
+        status, told = run(place, "--receipt", attestation(at), "--vkey", journal.vkey)
+        assert (status, "demandez un export plus récent" in told) == (UNCHECKED, True)
+        assert "moins d’une heure avant la fin de cet export, ou depuis" in told  # true of each
+    assert (
+        run(place, "--receipt", attestation(journal.time - timedelta(hours=2)), "--vkey", journal.vkey)[0] == TAMPERED
+    )
 
 
 def test_a_handing_over_that_was_altered_accuses_no_other_pdf(run, journal, attestation, tmp_path):
