@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mespieces.verifier import audit, export, given, issued, note, progress, record, telling, timestamp
+from mespieces.verifier import audit, export, given, issued, logs, note, progress, record, telling, timestamp
 from mespieces.verifier.faults import Fault, why
 from mespieces.verifier.findings import Code
 
@@ -54,7 +54,7 @@ def _verify(argv: Sequence[str] | None) -> int:
         search = issued.Search(pdfs)
         given.look(search, receipts)
         report = _examined(options, held, search) if options.export else None
-        receipts = given.compared(receipts, report.named) if report else receipts
+        receipts = given.compared(receipts, report.named if report else {})
     except (Fault, OSError) as error:
         words = why(error) if isinstance(error, OSError) else error
         return _give_up(f"Vérification impossible : {words}", as_json=options.json)
@@ -178,7 +178,7 @@ def _conclude(options: argparse.Namespace, trust: audit.Trust, seen: telling.See
         finding
         for one in receipts
         for finding in one.verdict.findings
-        if trust.keys or finding.code != Code.BAD_SIGNATURE
+        if given.is_wrong(one, finding) and (trust.keys or finding.code != Code.BAD_SIGNATURE)
     ]
     # An export that nothing ties to the auditor's anchors accuses no PDF.
     if wrong or (report and (report.counts or (report.bound and "foreign" in seen.pdfs))):
@@ -209,10 +209,9 @@ def _doubt(trust: audit.Trust, seen: telling.Seen) -> str:
     """Return why nothing can be concluded of what shows no fault, "" when something can."""
     if not trust.keys and not trust.since and not trust.roots:
         return "sans ancre (--vkey, --since ou --tsa-root), rien ne prouve que ce journal est le vrai"
-    wanting = sorted({one.wanting for one in seen.receipts if one.wanting})
-    if wanting:
-        names = ", ".join(f"« {origin} »" for origin in wanting)
-        return _WANTING.format("du journal" if len(wanting) == 1 else "des journaux", telling.shown(names))
+    missing = _missing(seen)
+    if missing:
+        return missing
     if (seen.report and not seen.report.bound) or not all(one.verdict.checkpoint for one in seen.receipts):
         return "les ancres données ne couvrent pas tout ce qui est présenté"
     if {"hidden", "later", "bare"} & set(seen.pdfs):
@@ -220,7 +219,21 @@ def _doubt(trust: audit.Trust, seen: telling.Seen) -> str:
     return ""
 
 
-def _lag(log: audit.LogReport) -> float:
+def _missing(seen: telling.Seen) -> str:
+    """Return which key or root is missing to judge what was given, "" when none is."""
+    receipts, logs_seen = seen.receipts, seen.report.logs if seen.report else []
+    wanting = sorted({one.wanting for one in receipts if one.wanting})
+    if wanting:
+        names = ", ".join(f"« {origin} »" for origin in wanting)
+        return _WANTING.format("du journal" if len(wanting) == 1 else "des journaux", telling.shown(names))
+    if any(not given.is_wrong(one, finding) for one in receipts for finding in one.verdict.findings):
+        return _NO_ROOT
+    if any(log.unvouched for log in logs_seen) and not any(log.checked for log in logs_seen):
+        return _OTHER_ROOT
+    return ""
+
+
+def _lag(log: logs.LogReport) -> float:
     """Return the seconds between the oldest record that no anchor covers and the last, which an export dates: its own."""
     if not log.unanchored_since:
         return 0
@@ -251,6 +264,14 @@ _PAGES = (
 _WANTING = (
     "aucune des clés données n’est celle {} {}, dont un reçu dit venir : donnez-la aussi (--vkey, une fois par clé ; "
     "la page /audit montre chacune)"
+)
+_NO_ROOT = (
+    "le jeton d’un reçu est d’une autorité dont la racine n’est pas donnée : ajoutez-la au fichier de --tsa-root, ou donnez "
+    "aussi un export, qui dit si ce jeton est le sien"
+)
+_OTHER_ROOT = (
+    "aucun jeton n’est vérifié, car aucune des racines données (--tsa-root) n’est celle de leur autorité ; vérifiez que c’est le "
+    "bon fichier, ou refaites sans lui : les dates ne seront alors pas vérifiées"
 )
 _NO_NOTE = (
     "« {} » n’est pas un point de contrôle de ce journal. Donnez la note telle qu’elle a été jointe ou "

@@ -13,34 +13,11 @@ from mespieces.verifier import canonical, claims, export, issued, note, purge, t
 from mespieces.verifier.chain import UNREADABLE, Chain
 from mespieces.verifier.export import Source, Unreadable
 from mespieces.verifier.findings import Code, Finding
+from mespieces.verifier.logs import LogReport
 from mespieces.verifier.plural import agree
 
 MOST_FINDINGS = 1000
 """Beyond, findings are counted and no longer kept: a ruined export must not fill the memory."""
-
-
-@dataclass
-class LogReport:
-    """What was seen of one journal."""
-
-    log: str
-    origin: str = ""
-    size: int = 0
-    head: str = ""
-    root: str = ""
-    time: str = ""
-    purged: int = 0
-    withheld: int = 0
-    trusted_size: int = 0
-    """How many records the anchors given by the auditor cover."""
-    anchored_size: int = 0
-    """How many records a time-stamp that was checked, or a note kept by the auditor, covers."""
-    unanchored: int = 0
-    """Records after these, anchors themselves left out."""
-    unanchored_since: str = ""
-    timestamps: list[str] = field(default_factory=list)
-    dated: str = ""
-    """The last certain date, among the tokens that were checked."""
 
 
 @dataclass
@@ -168,10 +145,10 @@ class _Audit:
         self._marks = deque(marks)
         self._purges, recorded = claims.announced(where, f"{folder}journal.jsonl")
         self._tokens = tokens.examine(where, folder, self._sizes, recorded, trust.roots)
-        self.seen.timestamps, self.seen.dated = self._tokens.names, self._tokens.dated
+        self._tokens.tell(self.seen)
         shown = {mark.size for mark in held if mark in trust.shown}
         self.named = tokens.named(recorded, self.seen.log, shown)
-        self._dated = self._tokens.stamped if trust.roots else {}
+        self._dated = self._tokens.stamped
         self._purges = list(purge.bounded(self._purges, self._dated))
         # A token that nobody checked may be anything: it makes no record any safer.
         kept = [mark.size for mark in held if mark in trust.since]

@@ -5,15 +5,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mespieces.verifier import audit, issued, note, receipt, record, timestamp, tokens
+from mespieces.verifier import audit, issued, note, receipt, timestamp, tokens
 from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code, Finding
 
 LARGEST = 64 * 1024 * 1024  # bytes
-Token = Literal["absent", "unchecked", "verified", "refused"]
+Token = Literal["absent", "unchecked", "verified", "unvouched", "refused"]
 _UNCHECKED: Token = "unchecked"
 _VERIFIED: Token = "verified"
+_UNVOUCHED: Token = "unvouched"
 _REFUSED: Token = "refused"
+
+
+_NO_ROOT = ", d’une autorité dont la racine n’est pas donnée"
 
 
 class NothingCarried(Fault):
@@ -26,7 +30,7 @@ class Given(NamedTuple):
     name: str
     verdict: receipt.Verdict
     token: Token
-    dated: str
+    stated: timestamp.Stated | None = None
     token_sha256: str = ""
     wanting: str = ""
     """The origin of its journal, when no given key is that journal's: nothing is then known of its signature."""
@@ -76,18 +80,18 @@ def look(search: issued.Search, receipts: Sequence[Given]) -> None:
 
 def compared(receipts: Sequence[Given], named: tokens.Named) -> list[Given]:
     """Return the receipts, void those whose token is not, to the byte, one that the journal named for their checkpoint."""
-    return [
-        _void(one._replace(token=_REFUSED, dated=""), Code.BAD_TIMESTAMP) if _is_other(one, named) else one
-        for one in receipts
-    ]
+    return [_compared(one, named) for one in receipts]
 
 
-def _is_other(one: Given, named: tokens.Named) -> bool:
+def _compared(one: Given, named: tokens.Named) -> Given:
     seen = one.verdict.checkpoint
-    if seen is None or one.token not in {_UNCHECKED, _VERIFIED}:
-        return False
-    hashes = named.get((seen.origin.rpartition("/")[2], seen.size), set())
-    return bool(hashes) and one.token_sha256 not in hashes
+    if one.token not in {_UNCHECKED, _VERIFIED, _UNVOUCHED}:
+        return one
+    hashes = named.get((seen.origin.rpartition("/")[2], seen.size), set()) if seen else set()
+    if hashes and one.token_sha256 not in hashes:
+        return _void(one._replace(token=_REFUSED, stated=None), Code.BAD_TIMESTAMP)
+    # Neither a root nor a journal says anything of it: it may be anybody's.
+    return _void(one, Code.BAD_TIMESTAMP, _NO_ROOT) if one.token == _UNVOUCHED and not hashes else one
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -133,9 +137,11 @@ def _verified(name: str, read: receipt.Receipt, trust: audit.Trust) -> Given:
         return given
     try:
         stated = receipt.date(read, trust.roots)
+    except timestamp.AnotherAuthority:
+        return given._replace(token=_UNVOUCHED)
     except timestamp.TokenRefused:
         return _void(given._replace(token=_REFUSED), Code.BAD_TIMESTAMP)
-    return given._replace(token=_VERIFIED, dated=record.format_time(stated.time))
+    return given._replace(token=_VERIFIED, stated=stated)
 
 
 def _signed(name: str, read: receipt.Receipt, keys: Sequence[note.Verifier]) -> Given:
@@ -145,16 +151,21 @@ def _signed(name: str, read: receipt.Receipt, keys: Sequence[note.Verifier]) -> 
     known = note.under(origin, keys)
     verdict = receipt.verify(read, known)
     if not origin or note.names(signed, known):
-        return Given(name, verdict, "absent", "", renamed=bool(origin))
+        return Given(name, verdict, "absent", renamed=bool(origin))
     found = [one for one in verdict.findings if one.code != Code.BAD_SIGNATURE]
-    return Given(name, verdict._replace(findings=found), "absent", "", wanting=origin)
+    return Given(name, verdict._replace(findings=found), "absent", wanting=origin)
 
 
-def _void(given: Given, code: Code) -> Given:
+def _void(given: Given, code: Code, about: str = "") -> Given:
     header = given.verdict.header
-    finding = Finding(code, header.sequence if header else 0, header.log if header else "", given.name)
+    finding = Finding(code, header.sequence if header else 0, header.log if header else "", given.name + about)
     verdict = given.verdict._replace(facts={}, findings=[*given.verdict.findings, finding])
     return given._replace(verdict=verdict)
+
+
+def is_wrong(given: Given, finding: Finding) -> bool:
+    """Tell whether a finding on a receipt accuses it. That of a token whose authority no given root vouches for does not."""
+    return given.token != _UNVOUCHED or finding.code != Code.BAD_TIMESTAMP
 
 
 def checkpoints(given: Sequence[Given]) -> list[note.Checkpoint]:

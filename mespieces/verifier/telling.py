@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
-from mespieces.verifier import audit, findings, issued
+from mespieces.verifier import audit, findings, issued, logs, timestamp
 from mespieces.verifier.findings import Finding
 from mespieces.verifier.given import Given, Token
 from mespieces.verifier.plural import agree
@@ -54,7 +54,9 @@ def as_json(status: int, words: str, seen: Seen) -> str:
                 "header": one.verdict.header and one.verdict.header._asdict(),
                 "facts": one.verdict.facts,
                 "token": one.token,
-                "dated": one.dated,
+                "dated": timestamp.written(one.stated.time) if one.stated else "",
+                "accuracy": one.stated and one.stated.accuracy,
+                "latest": timestamp.written(one.stated.latest) if one.stated else "",
                 "wanting": one.wanting,
             }
             for one in given
@@ -77,10 +79,10 @@ def _findings(report: audit.Report | None, given: Sequence[Given]) -> list[Findi
     return [*(report.findings if report else ()), *(finding for one in given for finding in one.verdict.findings)]
 
 
-def _of_log(log: audit.LogReport, *, roots: bool) -> list[str]:
+def _of_log(log: logs.LogReport, *, roots: bool) -> list[str]:
     tokens = len(log.timestamps)
     there = agree(tokens, "jeton d’horodatage présent", "jetons d’horodatage présents")
-    checked = agree(tokens, "vérifié")
+    checked = agree(log.checked, "vérifié")
     unchecked = agree(tokens, "il ne compte pas", "ils ne comptent pas")
     since = f" depuis le {log.unanchored_since}" if log.unanchored_since else ""
     return [
@@ -93,11 +95,26 @@ def _of_log(log: audit.LogReport, *, roots: bool) -> list[str]:
         f"  {log.unanchored} {agree(log.unanchored, 'enregistrement')} sans ancre qui date{since}",
         f"  {tokens} {there}, "
         + (
-            f"{checked}, dernière date certaine : {log.dated or '—'}"
+            f"{log.checked} {checked}, dernière date certaine : {_date(log.dated, log.accuracy, log.latest) or '—'}"
             if roots
-            else f"non {checked} sans --tsa-root : {unchecked}"
+            else f"non {agree(tokens, 'vérifié')} sans --tsa-root : {unchecked}"
         ),
+        *(_of_unvouched(len(log.unvouched)) if log.unvouched else ()),
     ]
+
+
+def _of_unvouched(count: int) -> list[str]:
+    theirs = agree(count, "jeton est d’une autorité", "jetons sont d’une autorité")
+    what = agree(count, "non vérifié, il ne date rien", "non vérifiés, ils ne datent rien")
+    return [f"  {count} {theirs} dont la racine n’est pas donnée (--tsa-root) : {what}"]
+
+
+def _date(time: str, accuracy: float | None, latest: str) -> str:
+    """Return a token's time with what it says of its accuracy; as it is when there is none."""
+    if accuracy is None:
+        return time and f"{time}, dont le jeton ne dit pas la précision"
+    seconds = f"{accuracy:g}".replace(".", ",")
+    return f"{time}, à {seconds}\N{NO-BREAK SPACE}s près, soit {latest} au plus tard"
 
 
 def _of_receipt(one: Given) -> list[str]:
@@ -114,9 +131,14 @@ def _of_receipt(one: Given) -> list[str]:
         *(shown if ".pdf" in one.name.lower() else ()),
         *(("  ce journal est un autre que celui de la clé donnée, qui l’a signé aussi",) if one.renamed else ()),
         f"  {header.operation}, le {header.time}",
-        f"  {_TOKENS[one.token]}{one.dated}",
+        f"  {_TOKENS[one.token]}{_dated(one)}",
         *json.dumps(facts, ensure_ascii=False, indent=1).split("\n"),
     ]
+
+
+def _dated(one: Given) -> str:
+    stated = one.stated
+    return _date(timestamp.written(stated.time), stated.accuracy, timestamp.written(stated.latest)) if stated else ""
 
 
 def _of_pdf(pdf: issued.Pdf, state: issued.State, seen: Seen) -> list[str]:
@@ -129,7 +151,8 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _TOKENS: dict[Token, str] = {
     "absent": "provisoire : aucun jeton d’horodatage",
     "unchecked": "jeton d’horodatage non vérifié (--tsa-root)",
-    "verified": "scellé au plus tard à la date certaine du ",
+    "verified": "scellé avant la date certaine du ",
+    "unvouched": "jeton d’horodatage non vérifié : la racine de son autorité n’est pas donnée (--tsa-root)",
     "refused": "jeton d’horodatage refusé",
 }
 _PDFS: dict[issued.State, str] = {

@@ -4,16 +4,17 @@ import hashlib
 import ssl
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 from rfc3161_client.tsp import Accuracy, TimeStampResponse
 
-from mespieces.verifier import der
+from mespieces.verifier import der, record, signed
 from mespieces.verifier.faults import Fault
 
 LARGEST = 64 * 1024
@@ -38,6 +39,10 @@ class TokenRefused(Fault):
     """A token that does not date these bytes, or that no trusted authority has signed; `str()` is why, in French."""
 
 
+class AnotherAuthority(TokenRefused):
+    """A token that is right in all but this: its authority is none for which a given root vouches."""
+
+
 _MALFORMED = (
     VerificationError,
     ValueError,  # TokenRefused is one
@@ -45,8 +50,11 @@ _MALFORMED = (
     OverflowError,
     StopIteration,
     LookupError,
+    UnsupportedAlgorithm,
     x509.ExtensionNotFound,
     x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
 )
 
 
@@ -61,6 +69,11 @@ class Stated(NamedTuple):
     qualified: bool
     root: str = ""
     """Who vouches for the authority, by name and key: two authorities of one root are one source. Empty where unverified."""
+
+    @property
+    def latest(self) -> datetime:
+        """When it was stated at the latest: an authority's clock, and what it writes of it, are only so accurate."""
+        return self.time + timedelta(seconds=self.accuracy or 0)
 
 
 def read_roots(pem: bytes) -> list[x509.Certificate]:
@@ -85,13 +98,19 @@ def verify(
 ) -> Stated:
     """Return what `token` states of `data`, under one of `policies` when any is named. Raises `TokenRefused`.
 
+    `AnotherAuthority` when all is well but that none of `roots` vouches for who signed it.
     Only `roots` are trusted: what the token carries helps to build the chain, at the token's own time (RFC 3161 §2.3).
     """
     response = _decode(token)
     if response.status != 0:
         raise TokenRefused("l’autorité n’a pas accordé le jeton")
     try:
-        root = _check_chain(response, hashlib.sha256(data).digest(), roots, nonce)
+        try:
+            root = _check_chain(response, hashlib.sha256(data).digest(), roots, nonce)
+        except VerificationError as error:
+            if _is_another_s(data, token, response, roots):
+                raise AnotherAuthority("aucune des racines n’est celle de l’autorité qui l’a signé") from error
+            raise
         signer = _signer(response)
         _check_use(signer)
         _check_named(token, signer)
@@ -143,6 +162,18 @@ def _check_chain(
         else:
             return root
     raise failure
+
+
+def _is_another_s(data: bytes, token: bytes, response: TimeStampResponse, roots: Sequence[x509.Certificate]) -> bool:
+    """Tell whether a token that was refused only lacks its root among `roots`."""
+    with suppress(*_MALFORMED):
+        read(data, token)
+        signer = _signer(response)
+        _check_use(signer)
+        _check_named(token, signer)
+        carried = list(map(x509.load_der_x509_certificate, response.signed_data.certificates))
+        return signed.by_another(token, response.tst_info.gen_time, signer, carried, roots)
+    return False
 
 
 def certificates(tokens: Iterable[bytes]) -> bytes:
@@ -213,7 +244,7 @@ def _named(token: bytes) -> list[tuple[str, bytes]]:
 def _stated(response: TimeStampResponse, signer: x509.Certificate, token: bytes) -> Stated:
     info = response.tst_info
     names = signer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return Stated(
+    stated = Stated(
         time=info.gen_time.replace(tzinfo=info.gen_time.tzinfo or UTC).astimezone(UTC),
         accuracy=_seconds(info.accuracy),
         serial=info.serial_number,
@@ -221,6 +252,14 @@ def _stated(response: TimeStampResponse, signer: x509.Certificate, token: bytes)
         authority=str(names[0].value) if names else signer.subject.rfc4514_string(),
         qualified=_claims_qualified(token),
     )
+    record.format_time(stated.latest)  # no time at all, when its accuracy is of centuries: `OverflowError`
+    return stated
+
+
+def written(time: datetime) -> str:
+    """Write a token's time in UTC with the digits it has: most have no fraction of a second."""
+    whole, _, fraction = f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0')}".rstrip(".") + "Z"
 
 
 def _seconds(accuracy: Accuracy | None) -> float | None:

@@ -2,14 +2,14 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cryptography import x509
 
 from mespieces.verifier import export, record, timestamp
 from mespieces.verifier.export import Source
+from mespieces.verifier.logs import LogReport
 
 NAMED = re.compile(r"(0|[1-9][0-9]{0,15})\.([1-9][0-9]{0,8})\.tsr").fullmatch
 _CERTIFICATES = "certificates.pem"
@@ -24,10 +24,20 @@ class Tokens(NamedTuple):
 
     names: list[str]
     stamped: dict[int, str]
-    """The earliest date over each checkpoint, empty where it was not checked."""
-    dated: str
+    """The earliest date over each checkpoint, at the latest that its token allows: those that were checked."""
+    checked: int
+    last: timestamp.Stated | None
+    unvouched: list[str]
+    """Those that the journal names, of an authority that no given root vouches for: they date nothing."""
     faults: list[tuple[int, str]]
     """Each fault's checkpoint, 0 for none in particular, and its file."""
+
+    def tell(self, seen: LogReport) -> None:
+        """Write in `seen` what was seen of them."""
+        seen.timestamps, seen.checked, seen.unvouched = self.names, self.checked, self.unvouched
+        if self.last:
+            seen.dated, seen.accuracy = timestamp.written(self.last.time), self.last.accuracy
+            seen.latest = timestamp.written(self.last.latest)
 
 
 def examine(
@@ -38,21 +48,35 @@ def examine(
     `recorded` is each token's SHA-256 by file name, as the journal says it. Without `roots` dates are not checked.
     """
     names = sorted(filter(NAMED, where.names(f"{folder}timestamps")), key=_place)
-    stamped: dict[int, str] = {}
-    dated, faults = "", []
+    dates: list[tuple[int, timestamp.Stated]] = []
+    unvouched, faults = [], []
     for name in sorted({*names, *filter(NAMED, recorded)}, key=_place):
         size, path = _place(name)[0], f"{folder}timestamps/{name}"
         token = export.read(where, path) or b""
-        time = _time(where, f"{folder}checkpoints/{size}.note", token, roots)
         same = recorded.get(name, "") in {"", hashlib.sha256(token).hexdigest()}
-        if name in names and size in sizes and same and time is not None:
-            stamped[size] = min(time, stamped.get(size, time))
-            dated = max(dated, time)
-        else:
+        if name not in names or size not in sizes or not same:
             faults.append((size, path))
+            continue
+        try:
+            signed = export.read(where, f"{folder}checkpoints/{size}.note") or b""
+            dates += [(size, timestamp.verify(signed, token, roots))] if roots else []
+        except timestamp.TokenRefused as refused:
+            if isinstance(refused, timestamp.AnotherAuthority) and recorded.get(name):
+                unvouched.append(name)
+            else:
+                faults.append((size, path))
     if not faults and not _repeated(where, f"{folder}timestamps", names):
         faults.append((0, f"{folder}timestamps/{_CERTIFICATES}"))
-    return Tokens(names, stamped, dated, faults)
+    last = max((stated for _, stated in dates), key=lambda one: one.latest, default=None)
+    return Tokens(names, _earliest(dates), len(dates), last, unvouched, faults)
+
+
+def _earliest(dates: Iterable[tuple[int, timestamp.Stated]]) -> dict[int, str]:
+    stamped: dict[int, str] = {}
+    for size, stated in dates:
+        time = record.format_time(stated.latest)
+        stamped[size] = min(time, stamped.get(size, time))
+    return stamped
 
 
 def named(recorded: Mapping[str, str], log: str, sizes: Collection[int]) -> Named:
@@ -67,15 +91,6 @@ def named(recorded: Mapping[str, str], log: str, sizes: Collection[int]) -> Name
 def _place(name: str) -> tuple[int, int]:
     size, number, _ = name.split(".")
     return int(size), int(number)
-
-
-def _time(where: Source, note: str, token: bytes, roots: Sequence[x509.Certificate]) -> str | None:
-    """Return the certain date that a token gives its checkpoint, "" when it is not checked, None when it gives none."""
-    if not roots:
-        return ""
-    with suppress(timestamp.TokenRefused):
-        return record.format_time(timestamp.verify(export.read(where, note) or b"", token, roots).time)
-    return None
 
 
 def _repeated(where: Source, folder: str, names: Sequence[str]) -> bool:

@@ -138,6 +138,21 @@ def test_a_token_changed_anywhere_is_refused_or_says_the_same(ask, tsa):
             continue
 
 
+def test_a_token_changed_anywhere_is_refused_under_another_root_too_as_what_it_is_or_as_another_s(ask, tmp_path):
+    """What a signature covers is then still verified; what is told of the rest proves nothing."""
+    stamp, other = ask(), authorities.Authority(tmp_path, name="Autre")
+    with pytest.raises(timestamp.AnotherAuthority):
+        timestamp.verify(NOTE, stamp.der, [other.root])
+    stated = timestamp.read(NOTE, stamp.der)._replace(authority="")
+    for at in range(0, len(stamp.der), 3):
+        changed = bytearray(stamp.der)
+        changed[at] ^= 1 << at % 8
+        with pytest.raises(timestamp.TokenRefused) as refused:
+            timestamp.verify(NOTE, bytes(changed), [other.root])
+        if isinstance(refused.value, timestamp.AnotherAuthority):
+            assert timestamp.read(NOTE, bytes(changed))._replace(authority="") == stated
+
+
 def test_the_drift_is_what_the_bracket_cannot_explain(ask):
     stamp = ask()
     late = authorities.timedelta(seconds=90)

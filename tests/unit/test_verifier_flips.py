@@ -91,6 +91,16 @@ def test_every_one_of_5000_random_bits_changed_in_an_export_is_found(journal, fi
     assert unseen == []
 
 
+def test_every_bit_changed_in_a_token_is_found_also_when_its_authority_s_root_is_not_given(journal, files, tmp_path):
+    trust = audit.Trust(keys=[journal.verifier], roots=[authorities.Authority(tmp_path, name="Autre").root])
+    intact = audit.verify(Files(files), trust)
+    assert (intact.findings, intact.logs[0].unvouched) == ([], ["3.1.tsr", "5.1.tsr"])
+    chance = random.Random(SEED)
+    for name in ("timestamps/3.1.tsr", "timestamps/5.1.tsr") * 100:
+        [finding] = audit.verify(Files({**files, name: flipped(files[name], chance)}), trust).findings
+        assert (finding.code, finding.about) == ("BAD_TIMESTAMP", name)
+
+
 def said(report):
     return [(log.log, log.size, log.head, log.root, log.purged, log.withheld, log.timestamps) for log in report.logs]
 

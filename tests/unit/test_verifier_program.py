@@ -384,9 +384,12 @@ def attestation(tmp_path):
 def test_the_token_of_a_receipt_is_checked_against_the_roots_and_otherwise_listed(run, journal, dated, saved, tsa):
     path = saved(dated)
     time = timestamp.verify(journal.notes[5], dated.timestamp, [tsa.root]).time
+    second, after = (f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (time, time + timedelta(seconds=1)))
 
     status, told = run("--receipt", path, "--vkey", journal.vkey, "--tsa-root", tsa.pem)
-    assert (status, f"date certaine du {time:%Y-%m-%dT%H:%M:%S}" in told) == (INTACT, True)
+    assert (status, f"date certaine du {second}, à 1 s près, soit {after} au plus tard" in told) == (INTACT, True)
+    [one] = json.loads(run("--receipt", path, "--vkey", journal.vkey, "--tsa-root", tsa.pem, "--json")[1])["receipts"]
+    assert (one["dated"], one["accuracy"], one["latest"]) == (second, 1, after)
     status, told = run("--receipt", path, "--vkey", journal.vkey)
     assert (status, "jeton d’horodatage non vérifié" in told) == (INTACT, True)
     status, told = run("--receipt", saved(dated._replace(timestamp=None)), "--vkey", journal.vkey)
@@ -395,9 +398,155 @@ def test_the_token_of_a_receipt_is_checked_against_the_roots_and_otherwise_liste
 
 def test_a_receipt_with_the_token_of_something_else_is_void(run, journal, dated, saved, tsa, other_tsa):
     of_another = dated._replace(timestamp=tsa.reply(tsa.query(journal.notes[9])))
-    for path, root in ((saved(of_another), tsa.pem), (saved(dated, "2.json"), other_tsa.pem)):
-        status, told = run("--receipt", path, "--vkey", journal.vkey, "--tsa-root", root)
+    for root in (tsa.pem, other_tsa.pem):
+        status, told = run("--receipt", saved(of_another), "--vkey", journal.vkey, "--tsa-root", root)
         assert (status, "BAD_TIMESTAMP 3 :" in told, '"mode": "page"' in told) == (TAMPERED, True, False)
+
+
+def test_a_receipt_s_token_of_an_authority_without_its_root_is_void_until_a_journal_names_it(
+    run, journal, dated, saved, tsa, other_tsa, tmp_path
+):
+    """A third party of nobody's, or an honest one whose root was not brought: only the journal tells."""
+    anchors = ("--receipt", saved(dated), "--vkey", journal.vkey, "--tsa-root", other_tsa.pem)
+    status, told = run(*anchors)
+    assert (status, "BAD_TIMESTAMP 3 :" in told, '"mode": "page"' in told) == (UNCHECKED, True, False)
+    assert "dont la racine n’est pas donnée : ajoutez-la au fichier de --tsa-root" in told
+    (tmp_path / "both.pem").write_bytes(tsa.pem.read_bytes() + other_tsa.pem.read_bytes())
+    assert run(*anchors[:-1], tmp_path / "both.pem")[0] == INTACT
+
+    twice(journal, other_tsa)
+    place = maker.save(journal.files(), tmp_path / "export")
+    status, told = run(place, *anchors)
+    assert (status, "BAD_TIMESTAMP" in told, '"mode": "page"' in told) == (INTACT, False, True)
+    assert "jeton d’horodatage non vérifié : la racine de son autorité n’est pas donnée" in told
+    another = saved(dated._replace(timestamp=tsa.reply(tsa.query(journal.notes[5]))))
+    status, told = run(place, "--receipt", another, *anchors[2:])
+    assert (status, "BAD_TIMESTAMP 3 :" in told) == (TAMPERED, True)  # not the one that the journal names
+
+
+def named(journal, number, token):
+    """Put a token beside the checkpoint of 5 records, and name it."""
+    journal.tokens[f"5.{number}.tsr"] = token
+    sha256 = hashlib.sha256(token).hexdigest()
+    journal.add("journal.anchored", detail={"size": 5, "number": number, "sha256": sha256})
+
+
+def twice(journal, other_tsa):
+    """Have the journal name its token, and that of another authority, then end as an export does."""
+    named(journal, 1, journal.tokens["5.1.tsr"])
+    named(journal, 2, other_tsa.reply(other_tsa.query(journal.notes[5])))
+    journal.close()
+
+
+def test_the_tokens_of_an_authority_whose_root_is_not_given_are_listed_and_date_nothing(
+    run, journal, tsa, other_tsa, tmp_path
+):
+    twice(journal, other_tsa)
+    place = maker.save(journal.files(), tmp_path / "export")
+    for authority, theirs in ((tsa, "5.2.tsr"), (other_tsa, "5.1.tsr")):
+        arguments = (place, "--tsa-root", authority.pem)
+        status, told = run(*arguments, "--vkey", journal.vkey)
+        assert status == INTACT
+        assert "2 jetons d’horodatage présents, 1 vérifié, dernière date certaine : 20" in told
+        assert (
+            "1 jeton est d’une autorité dont la racine n’est pas donnée (--tsa-root) : non vérifié, il ne date rien"
+            in told
+        )
+        assert run(*arguments)[0] == INTACT  # on the strength of the other
+        [log] = json.loads(run(*arguments, "--json")[1])["logs"]
+        assert (log["unvouched"], log["checked"], log["anchored_size"]) == ([theirs], 1, 5)
+
+
+def test_with_a_root_of_none_of_its_authorities_nothing_is_concluded_of_an_export(
+    run, journal, tsa, other_tsa, tmp_path
+):
+    twice(journal, other_tsa)
+    place, third = (
+        maker.save(journal.files(), tmp_path / "export"),
+        authorities.Authority(tmp_path / "tsa", name="Tiers"),
+    )
+    (tmp_path / "kept.note").write_bytes(journal.notes[5])
+    for anchors in ((), ("--vkey", journal.vkey), ("--vkey", journal.vkey, "--since", tmp_path / "kept.note")):
+        status, told = run(place, *anchors, "--tsa-root", third.pem)
+        assert (status, "vérifiez que c’est le bon fichier" in told.splitlines()[-1]) == (UNCHECKED, True)
+        assert "2 jetons d’horodatage présents, 0 vérifié, dernière date certaine : —" in told
+        assert "BAD_TIMESTAMP" not in told
+    [log] = json.loads(run(place, "--vkey", journal.vkey, "--tsa-root", third.pem, "--json")[1])["logs"]
+    assert (log["anchored_size"], log["dated"], len(log["unvouched"])) == (0, "", 2)
+
+
+def malformed(journal, other):
+    return other.reply(other.query(journal.notes[5]))[:-1]
+
+
+def of_another_note(journal, other):
+    return other.reply(other.query(journal.notes[9]))
+
+
+def wrongly_signed(journal, other):
+    """Its last bytes are those of the signature."""
+    token = other.reply(other.query(journal.notes[5]))
+    return token[:-1] + bytes([token[-1] ^ 1])
+
+
+def stating_another_time(journal, other):
+    """The signature is right, over the hash of what was stated before."""
+    token = other.reply(other.query(journal.notes[5]))
+    year = f"{maker.datetime.now(maker.UTC):%Y%m}".encode()
+    return token.replace(year, b"202001", 1)
+
+
+def of_a_certificate_for_something_else(journal, other):
+    return other.reply_under(other.twin(uses=()), other.query(journal.notes[5]))
+
+
+@pytest.mark.parametrize("carries_root", [True, False])
+@pytest.mark.parametrize(
+    "wrong", [malformed, of_another_note, wrongly_signed, stating_another_time, of_a_certificate_for_something_else]
+)
+def test_a_wrong_token_is_named_whatever_roots_are_given_though_the_journal_names_it(
+    run, journal, tsa, tmp_path, wrong, carries_root
+):
+    other = authorities.Authority(tmp_path / "other", name="Autre")
+    if not carries_root:  # most authorities do not send theirs
+        chain = other.folder / "chain.pem"
+        chain.write_bytes(b"-----BEGIN" + chain.read_bytes().rpartition(b"-----BEGIN")[2])
+    right = other.reply(other.query(journal.notes[5]))
+    named(journal, 1, journal.tokens["5.1.tsr"])
+    named(journal, 2, right)
+    named(journal, 3, wrong(journal, other))
+    journal.close()
+    place = maker.save(journal.files(), tmp_path / "export")
+
+    for root in (tsa.pem, other.pem):
+        status, told = run(place, "--vkey", journal.vkey, "--tsa-root", root)
+        assert (status, "(timestamps/5.3.tsr)" in told, "(timestamps/5.2.tsr)" in told) == (TAMPERED, True, False)
+
+
+def test_a_token_that_no_record_names_and_no_root_vouches_for_is_a_finding(run, journal, tsa, other_tsa, tmp_path):
+    named(journal, 1, journal.tokens["5.1.tsr"])
+    journal.close()
+    journal.tokens["5.2.tsr"] = other_tsa.reply(other_tsa.query(journal.notes[5]))
+    place = maker.save(journal.files(), tmp_path / "export")
+
+    status, told = run(place, "--vkey", journal.vkey, "--tsa-root", tsa.pem)
+    assert (status, "(timestamps/5.2.tsr)" in told, "(timestamps/5.1.tsr)" in told) == (TAMPERED, True, False)
+
+
+def test_a_token_below_a_root_of_a_given_name_that_did_not_sign_it_is_named(run, journal, tsa, tmp_path):
+    """Without the root itself, that of the same name given, what is wrong cannot be told from what was renewed."""
+    other = authorities.Authority(tmp_path / "other")  # of the name of `tsa`
+    whole = other.reply(other.query(journal.notes[5]))
+    chain = other.folder / "chain.pem"
+    chain.write_bytes(b"-----BEGIN" + chain.read_bytes().rpartition(b"-----BEGIN")[2])
+    named(journal, 1, journal.tokens["5.1.tsr"])
+    named(journal, 2, whole)
+    named(journal, 3, other.reply(other.query(journal.notes[5])))
+    journal.close()
+    place = maker.save(journal.files(), tmp_path / "export")
+
+    status, told = run(place, "--vkey", journal.vkey, "--tsa-root", tsa.pem)
+    assert (status, "(timestamps/5.3.tsr)" in told, "(timestamps/5.2.tsr)" in told) == (TAMPERED, True, False)
 
 
 def test_a_receipt_s_token_is_to_the_byte_the_one_that_the_export_names(run, journal, dated, saved, tsa, tmp_path):
