@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 STAMPING = (ExtendedKeyUsageOID.TIME_STAMPING,)
@@ -36,14 +36,14 @@ class Authority:
     """Root (or that of another, `under` it), intermediate and signer in `folder`; `behaviour` changes what it answers."""
 
     def __init__(
-        self, folder: Path, *, uses=STAMPING, critical=True, ends=timedelta(days=1), name="Horodatage", naming="sha256",
+        self, folder: Path, *, uses=STAMPING, critical=True, ends=timedelta(days=1), name="Horodatage", naming="sha256", kind="rsa",
         under: "Authority | None" = None,
     ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.behaviour, self.asked, self.url = folder, "", 0, ""
         self.clock: list[str] = []
         """What runs `openssl` at another time, if anything does."""
-        root_key, middle_key, key = (rsa.generate_private_key(65537, 2048) for _ in range(3))
+        root_key, middle_key, key = (_key(kind) for _ in range(3))
         trunk = f"Racine {name}"
         if under:  # another unit of the same authority
             trunk, root_key = under.trunk, under.root_key
@@ -172,6 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments) -> None:
         pass
+
+
+def _key(kind):
+    return ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
 
 
 def _sign(subject, key, issuer, issuer_key, *, ca=False, uses=(), critical=True, ends=timedelta(days=1), serial=0):

@@ -118,6 +118,37 @@ def test_a_root_that_only_the_token_carries_is_not_trusted(ask, tsa, tmp_path):
         timestamp.verify(NOTE, token, [tsa.root])
 
 
+def test_a_token_is_another_authority_s_only_when_all_but_the_root_is_right(ask, tsa, tmp_path):
+    other = authorities.Authority(tmp_path / "other", name="Autre")
+    expired = authorities.Authority(tmp_path / "expired", name="Tiers", ends=-authorities.timedelta(hours=1))
+    under_expired = expired.reply(expired.query(NOTE))
+    wrong = [(NOTE, under_expired), (b"other", ask().der), (NOTE, ask().der[:-1] + b"?")]
+    # A certificate on the way that did not sign the one below it, though it bears the name.
+    alike = authorities.Authority(tmp_path / "alike", name="Autre")
+    (other.folder / "chain.pem").write_bytes((alike.folder / "chain.pem").read_bytes())
+    wrong.append((NOTE, other.reply(other.query(NOTE))))
+
+    with pytest.raises(timestamp.AnotherAuthority):
+        timestamp.verify(NOTE, ask().der, [other.root])
+    third = authorities.Authority(tmp_path / "third", name="Encore").root
+    for data, token in wrong:
+        with pytest.raises(timestamp.TokenRefused) as refused:
+            timestamp.verify(data, token, [third])
+        assert type(refused.value) is timestamp.TokenRefused
+
+
+def test_a_token_signed_with_an_elliptic_curve_is_another_authority_s_too(tmp_path, tsa):
+    curved = authorities.Authority(tmp_path, name="Courbe", kind="ec")
+    token = curved.reply(curved.query(NOTE))
+    assert timestamp.verify(NOTE, token, [curved.root]).authority == "Courbe"
+
+    with pytest.raises(timestamp.AnotherAuthority):
+        timestamp.verify(NOTE, token, [tsa.root])
+    with pytest.raises(timestamp.TokenRefused) as refused:
+        timestamp.verify(NOTE, token[:-1] + bytes([token[-1] ^ 1]), [tsa.root])
+    assert type(refused.value) is timestamp.TokenRefused
+
+
 @pytest.mark.parametrize("flaw", [{"ends": -authorities.timedelta(hours=1)}])
 def test_a_certificate_expired_at_the_token_s_time_is_refused(tmp_path, flaw):
     expired = authorities.Authority(tmp_path, **flaw)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mespieces.verifier import __main__ as program
-from mespieces.verifier import audit, canonical, chain, export, note, purge, record
+from mespieces.verifier import audit, canonical, chain, export, note, purge, record, tokens
 from mespieces.verifier.findings import Code
 
 
@@ -441,6 +441,15 @@ def test_a_purge_dated_in_the_future_is_judged_by_the_token_over_it(tmp_path, ch
 
     report = found_in(journal.files(), journal, roots=[tsa.root] if checked else ())
     assert [f"{one.code} {one.sequence}" for one in report.findings] == (["PURGED_TOO_EARLY 1"] if checked else [])
+
+
+def test_what_a_token_dates_existed_at_the_latest_when_its_accuracy_allows(tmp_path):
+    """It writes whole seconds: to judge a purge by them alone would put it up to a second too early."""
+    tsa, journal = authorities.Authority(tmp_path), maker.ordinary()
+    files = Files({**journal.files(), "timestamps/5.1.tsr": tsa.reply(tsa.query(journal.notes[5]))})
+    seen = tokens.examine(files, "", {5}, {}, [tsa.root])
+
+    assert seen.stamped == {5: maker.record.format_time(seen.last.time + timedelta(seconds=1))}
 
 
 def test_a_delay_in_months_ends_on_the_same_day_or_the_last():
