@@ -151,7 +151,7 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _TOKENS: dict[Token, str] = {
     "absent": "provisoire : aucun jeton d’horodatage",
     "unchecked": "jeton d’horodatage non vérifié (--tsa-root)",
-    "verified": "scellé avant la date certaine du ",
+    "verified": "déjà scellé à la date certaine du ",
     "unvouched": "jeton d’horodatage non vérifié : la racine de son autorité n’est pas donnée (--tsa-root)",
     "refused": "jeton d’horodatage refusé",
 }
