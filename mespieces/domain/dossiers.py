@@ -229,9 +229,10 @@ Vérifier, hors ligne
 
 2. Ouvrez un terminal dans ce dossier, une fois l’archive décompressée, et lancez :
 
-   mespieces-verify --receipt recus {keys}
+   mespieces-verify --receipt . {keys}
 
-   Il dit ce que prouve chaque reçu, puis INTACT ; ou bien il nomme ce qui a été altéré.
+   Il dit ce que prouve chaque reçu et, de chaque attestation PDF, qu’elle est celle qui a été établie, puis INTACT ; ou bien
+   il nomme ce qui a été altéré.
 
 3. La clé est celle du journal de ce service. Elle ne prouve rien tant qu’elle ne vient que d’ici : comparez-la à celle
    que vous, ou la personne qui contrôle, avez notée par ailleurs ({site}/audit).
@@ -239,12 +240,11 @@ Vérifier, hors ligne
 4. Pour vérifier aussi les dates certifiées par un tiers, procurez-vous le certificat racine de l’autorité d’horodatage
    auprès d’elle et ajoutez :  --tsa-root racine.pem
 
-5. Pour s’assurer qu’une attestation PDF est bien celle qui a été établie, calculez son empreinte :
+5. Pour s’en assurer sans ce programme, calculez l’empreinte d’une attestation PDF :
 
    sha256sum attestations/*.pdf        (Windows : certutil -hashfile FICHIER SHA256)
 
-   et comparez-la à celle que porte le reçu de l’opération attestation.issued, dans recus/. Les reçus joints à une
-   attestation se vérifient de même :  mespieces-verify --receipt "attestations/Attestation de dépôt.pdf" --vkey …
+   et comparez-la à celle que porte le reçu de l’opération attestation.issued, dans recus/.
 
 Ce que ce dossier ne prouve pas
 

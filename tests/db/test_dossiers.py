@@ -110,7 +110,7 @@ def test_the_program_verifies_what_was_unpacked_once_all_is_deleted_and_purged(g
     assert Deposit.get_by_id(deposit.id).purged_at
     key = checkpoints.vkey(gateways)
 
-    status, told = program(tmp_path, "--receipt", "recus", "--vkey", key)
+    status, told = program(tmp_path, "--receipt", ".", "--vkey", key)
     assert status == 0, told
     assert "INTACT" in told
     assert "document.consulted" in told
