@@ -230,7 +230,10 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
         (consultation(), "Attestation provisoire, établie pour"),
         (deposit(receipts=0, missing=5, provisional=False), "Attestation sans preuve jointe de l’étude"),
         (consultation(0, 4, receipts=0, provisional=False, erased=True), "Attestation sans preuve jointe, établie"),
-        (consultation(0, 4, receipts=0, provisional=False, erased=True), "Le service ne connaît aucune consultation faite"),
+        (
+            consultation(0, 4, receipts=0, provisional=False, erased=True),
+            "Le service ne connaît aucune consultation faite",
+        ),
         (consultation(0, 4, receipts=0, provisional=False), "Constat, établi pour"),
         (consultation(0, 4, receipts=0, provisional=False), "Ce que cette attestation constate"),
         (consultation(0, 4, receipts=0, provisional=False), "Qu’aucune consultation n’a eu lieu"),
