@@ -18,7 +18,7 @@ from mespieces.domain import journal, subtrees
 from mespieces.errors import Unavailable
 from mespieces.gateways import Gateways
 from mespieces.models import JournalCheckpoint, JournalLog, JournalRecord, JournalSubtree
-from mespieces.verifier import merkle, note
+from mespieces.verifier import merkle, note, record
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +58,12 @@ def head(gateways: Gateways) -> Head:
     """
     row, found = _ends(gateways)
     try:
-        tree = _frontier(row, found)
-        for _ in subtrees.grow(tree, row.log, row.size, _chained):
-            pass
+        tree = _grown(row, found)
         return Head(row.log, row.origin, row.size, row.head, tree.root().hex(), row.time)
     except TreeAltered:
         known = found.checkpoint if found else note.Checkpoint(row.origin, 0, merkle.EMPTY_ROOT)
         last = JournalRecord.get_or_none(log=row.log, sequence=known.size - 1)
-        head, time = (last.hash, last.time) if last else (row.head, row.time)
+        head, time = (last.hash, last.time) if last else (record.FIRST_PREVIOUS, "")
         return Head(row.log, row.origin, known.size, head, known.root.hex(), time, sound=False)
 
 
@@ -115,9 +113,7 @@ def finish(gateways: Gateways, row: JournalLog) -> note.Checkpoint | None:
     if found is None:
         return None
     try:
-        tree = _frontier(row, found)
-        for _ in subtrees.grow(tree, row.log, row.size, _chained):
-            pass
+        tree = _grown(row, found)
     except TreeAltered:
         return None
     if not keep(gateways, row.log, row.size, sign(gateways, row, row.size, tree.root())):
@@ -250,6 +246,14 @@ def _frontier(row: JournalLog, published: Published | None) -> merkle.Frontier:
         if found.root() == known.root:
             return found
     raise TreeAltered
+
+
+def _grown(row: JournalLog, published: Published | None) -> merkle.Frontier:
+    """Return the tree of all the records. Raises `TreeAltered`."""
+    tree = _frontier(row, published)
+    for _ in subtrees.grow(tree, row.log, row.size, _chained):
+        pass
+    return tree
 
 
 def _chained(log: str, start: int, end: int) -> list[bytes]:

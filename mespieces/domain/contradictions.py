@@ -14,6 +14,7 @@ from mespieces.models import Deposit, Document
 from mespieces.verifier import record
 
 BATCH = 1_000  # consultations read at once
+_ANY = 2**63
 FILINGS = 100  # filings whose documents are read at once
 _COMPARED = frozenset({"document.consulted", "deposit.filed"})
 MOMENT = timedelta(minutes=5)
@@ -50,9 +51,10 @@ class Comparison:
         return list(self._compare(line, proof))
 
     def _compare(self, line: journal.Line, proof: Mapping[str, Any] | None) -> Iterator[int]:
-        while self._row and self._row.sequence < line.sequence:
-            yield self._next().sequence
-        row = self._next() if self._row and self._row.sequence == line.sequence else None
+        yield from self._passed_over(line.sequence)
+        row = self._row if self._row and self._row.sequence == line.sequence else None
+        if row:
+            self._row = next(self._rows, None)
         if line.operation == "document.consulted":
             if proof is not None and not _confirms(line, proof, row):
                 yield line.sequence
@@ -65,14 +67,14 @@ class Comparison:
 
     def finish(self) -> Iterator[int]:
         """Yield the sequences of what is left: rows of records that are not there, filings not compared yet."""
-        while self._row:
-            yield self._next().sequence
+        yield from self._passed_over(_ANY)
         yield from self._compare_filings()
 
-    def _next(self) -> _Row:
-        row, self._row = self._row, next(self._rows, None)
-        assert row is not None  # noqa: S101 — callers looked
-        return row
+    def _passed_over(self, sequence: int) -> Iterator[int]:
+        """Yield the sequences of rows before that record, of which none was theirs."""
+        while (row := self._row) and row.sequence < sequence:
+            self._row = next(self._rows, None)
+            yield row.sequence
 
     def _compare_filings(self) -> Iterator[int]:
         found: dict[UUID, list[dict[str, Any]]] = {deposit: [] for deposit in self._filings}

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -39,6 +40,15 @@ FIRST = 20
 STEP = 2_000
 """Records read between two rests."""
 _NONE = (0, b"")
+
+
+class Beside(StrEnum):
+    """What is found wrong beside the records (`docs/journal.md`): the format names what is wrong with the records themselves."""
+
+    PROJECTION_ALTERED = "PROJECTION_ALTERED"
+    TABLE_ALTERED = "TABLE_ALTERED"
+    SUBTREE_ALTERED = "SUBTREE_ALTERED"
+    ACTIVITY_ALTERED = "ACTIVITY_ALTERED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +179,7 @@ def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None, li
             yield from wrong
         if closes:
             yield from (
-                _at(line.sequence + 1, "SUBTREE_ALTERED")
+                _at(line.sequence + 1, Beside.SUBTREE_ALTERED)
                 for one in growth.completed(chain.head)
                 if stored.differs(*one)
             )
@@ -189,7 +199,9 @@ def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None, li
     if not whole or reach > max(chain.size, known):
         yield f"{chain.size} TAIL_TRUNCATED"
     yield from beside.finish()
-    yield from (f"{subtrees.last_record(one)} SUBTREE_ALTERED" for one in subtrees.strangers(row.log, chain.size))
+    yield from (
+        f"{subtrees.last_record(one)} {Beside.SUBTREE_ALTERED}" for one in subtrees.strangers(row.log, chain.size)
+    )
 
 
 def _at(size: int, code: str) -> str:
@@ -213,9 +225,9 @@ class _Beside:
             or (parsed and not _projects(line, chain))
             or (chain.proof is not None and not _belongs(line, chain.proof))
         ):
-            found.append(f"{line.sequence} PROJECTION_ALTERED")
+            found.append(f"{line.sequence} {Beside.PROJECTION_ALTERED}")
         if differing := self._rows.feed(line, chain.proof):
-            found += [f"{sequence} TABLE_ALTERED" for sequence in differing]
+            found += [f"{sequence} {Beside.TABLE_ALTERED}" for sequence in differing]
         if line.proof is None and not self._owners.agree(line):
             found.append(f"{line.sequence} PURGED_TOO_EARLY")
         if chain.proof is not None and line.operation == anchors.ANCHORED:
@@ -228,9 +240,9 @@ class _Beside:
 
     def finish(self) -> Iterator[str]:
         """Yield what only the end tells."""
-        yield from (f"{sequence} TABLE_ALTERED" for sequence in self._rows.finish())
+        yield from (f"{sequence} {Beside.TABLE_ALTERED}" for sequence in self._rows.finish())
         yield from (_at(size, "BAD_TIMESTAMP") for size in self._tokens.finish())
-        yield from (f"{day} ACTIVITY_ALTERED" for day in self._tally.wrong())
+        yield from (f"{day} {Beside.ACTIVITY_ALTERED}" for day in self._tally.wrong())
 
 
 def announced(row: JournalLog) -> Iterator[purge.Purge]:

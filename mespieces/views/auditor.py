@@ -18,7 +18,7 @@ from mespieces.domain import (
     verifications,
 )
 from mespieces.errors import Invalid, NotFound
-from mespieces.verifier import note, record
+from mespieces.verifier import record
 from mespieces.views import chart, current, streams
 
 bp = Blueprint("auditor", __name__, url_prefix="/audit")
@@ -126,14 +126,18 @@ def head() -> Response:
 def checkpoint() -> Response:
     """The newest checkpoint of the open journal, a signed note."""
     found = checkpoints.newest(current.gateways(), journal.head())
-    return _note(found and found.signed)
+    if found is None:
+        raise NotFound
+    return _note(found.signed, found.checkpoint.size)
 
 
 @bp.get("/<journal:log>/checkpoints/<int:size>.note")
 def earlier(log: str, size: int) -> Response:
     """A checkpoint of a journal, open or closed; its bytes never change."""
     found = checkpoints.kept(log, size)
-    return _note(found and bytes(found.note))
+    if found is None:
+        raise NotFound
+    return _note(bytes(found.note), size)
 
 
 @bp.get("/<journal:log>/timestamps/<int:size>.<int:number>.tsr")
@@ -233,10 +237,7 @@ def _told(examined: authenticity.Examined) -> dict[str, object]:
     }
 
 
-def _note(signed: bytes | None) -> Response:
-    if signed is None:
-        raise NotFound
+def _note(signed: bytes, size: int) -> Response:
     response = Response(signed, mimetype="text/plain")
-    size = note.parse_checkpoint(note.split(signed)[0]).size
     response.headers["Content-Disposition"] = f'inline; filename="{size}.note"'
     return response

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from mespieces.domain import codes, documents, french, journal, offices
 from mespieces.domain.deposits import State
+from mespieces.domain.verifications import Beside
 from mespieces.verifier import findings
 from mespieces.views import current, operations
 
@@ -214,9 +215,10 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
 
 
 _FINDINGS = {
-    "PROJECTION_ALTERED": "ce par quoi cet enregistrement se retrouve n’est pas ce que dit son en-tête",
-    "SUBTREE_ALTERED": "une empreinte gardée pour aller plus vite, qui s’arrête ici, n’est pas celle des enregistrements",
-    "ACTIVITY_ALTERED": "le nombre d’opérations affiché pour ce jour n’est pas celui du journal",
+    Beside.PROJECTION_ALTERED: "ce par quoi cet enregistrement se retrouve n’est pas ce que dit son en-tête",
+    Beside.TABLE_ALTERED: "une ligne des tables du service, à côté du journal, ne dit pas ce que dit cet enregistrement",
+    Beside.SUBTREE_ALTERED: "une empreinte gardée pour aller plus vite, qui s’arrête ici, n’est pas celle des enregistrements",
+    Beside.ACTIVITY_ALTERED: "le nombre d’opérations affiché pour ce jour n’est pas celui du journal",
 }
 
 
@@ -226,7 +228,7 @@ def finding(told: str) -> str:
     about = f"journal {closed[0]}, fermé" if closed else ""
     if code in findings.Code.__members__:
         return findings.tell(findings.Finding(findings.Code(code), int(where), about=about))
-    return f"{code} {where} : {_FINDINGS[code]}" + (f" ({about})" if about else "")
+    return f"{code} {where} : {_FINDINGS[Beside(code)]}" + (f" ({about})" if about else "")
 
 
 def drift(seconds: float) -> str:

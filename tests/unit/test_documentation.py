@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from mespieces import worker
-from mespieces.domain import outbox
+from mespieces.domain import outbox, verifications
 from mespieces.verifier import record
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +29,14 @@ def test_what_a_page_links_to_is_there():
 def test_every_picture_is_shown_somewhere():
     shown = set().union(*map(_linked, PAGES))
     assert set((DOCS / "screenshots").glob("*.png")) == {path for path in shown if path.suffix == ".png"}
+
+
+def test_every_finding_of_the_product_s_own_verification_is_documented():
+    page = (DOCS / "journal.md").read_text()
+    told = set(
+        re.findall(r"`([A-Z_]+)`", page[page.index("## What stands beside the chain") :].partition("**Tokens.**")[0])
+    )
+    assert told >= set(verifications.Beside)
 
 
 def test_every_operation_of_the_journal_is_documented_and_none_other():

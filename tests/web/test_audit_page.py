@@ -1,6 +1,7 @@
 """The audit page in every state of the journal: what anybody reads there, at the same cost however long the journal is."""
 
 import html
+import json
 import re
 import subprocess
 from datetime import timedelta
@@ -28,6 +29,7 @@ from mespieces.gateways.timestamps import Authority
 from mespieces.models import JournalCheckpoint, JournalLog, JournalTimestamp
 from mespieces.verifier import note, record
 from mespieces.verifier.__main__ import main
+from mespieces.verifier.findings import Code
 
 HEAVIEST = 40_000  # bytes of the page alone: style and script come beside it
 
@@ -491,3 +493,27 @@ def test_a_size_that_is_no_number_is_said_so_and_nothing_else_is(site):
     assert "Saisissez un nombre d’enregistrements" in words(page)
     assert 'value="beaucoup"' in page.text
     assert "Aucun point de contrôle" not in words(page)
+
+
+def test_whatever_the_verification_finds_is_told_in_words(site):
+    found = [
+        f"2026-11-24 {code}" if code == "ACTIVITY_ALTERED" else f"3 {code}" for code in (*verifications.Beside, *Code)
+    ]
+    told = {"size": 9, "seconds": 0.1, "findings": found, "counts": dict.fromkeys((*verifications.Beside, *Code), 1)}
+    with models.write():
+        clockwork.set_fact(verifications.VERIFIED, site.gateways.clock.now(), json.dumps(told))
+
+    page = words(site.visitor().get("/audit"))
+
+    assert all(re.search(rf"{code} \S+ : \w", page) for code in (*verifications.Beside, *Code))
+
+
+def test_a_note_that_cannot_be_read_is_given_as_it_is_kept(site):
+    """Whoever writes in the tables may have put it there: its signature says nothing to who verifies it."""
+    log = journal.head().log
+    with models.write():
+        JournalCheckpoint.create(log=log, size=1, note=b"nothing", created_at=site.gateways.clock.now())
+
+    assert site.visitor().get(f"/audit/{log}/checkpoints/1.note").data == b"nothing"
+    assert site.visitor().get("/audit/points-de-controle").status_code == 200
+    assert site.visitor().get("/audit/checkpoint", 404)
