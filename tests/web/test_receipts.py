@@ -11,6 +11,7 @@ import authority as authorities
 import make
 import pikepdf
 import pytest
+from backups import unguard
 from web.conftest import words
 
 from mespieces import models
@@ -281,6 +282,11 @@ def test_a_record_in_no_journal_is_told_absent_also_inside_a_pdf_that_was_change
     asked = anyone.post("/audit/verifier", 200, data=sent, headers=program).json
     assert (asked["state"], sorted(one["state"] for one in asked["receipts"])) == ("absent", ["absent", *["valid"] * 3])
     assert "Ce reçu porte la signature" in words(give(anyone, "verifier", forged(site.gateways)))
+
+    with models.write():
+        unguard("journal_record")
+        models.JournalRecord.update(hash="0" * 64).where(models.JournalRecord.operation == "deposit.filed").execute()
+    assert "Un reçu joint à cette attestation porte la signature" in words(give(anyone, "verifier", own))
 
 
 def test_asking_ahead_publishes_nothing_and_a_purged_record_is_told_in_words(site):

@@ -8,7 +8,7 @@ import sys
 
 import make
 import pytest
-from backups import restore
+from backups import restore, unguard
 from web.conftest import words
 from werkzeug.test import Client
 
@@ -62,6 +62,13 @@ def test_the_audit_page_says_first_that_the_journal_is_interrupted_and_does_not_
     page = site.visitor().get("/audit").text
     assert "Journal interrompu" in page
     assert "Chaîne intacte" not in page
+    with models.write():
+        unguard("journal_record")
+        JournalRecord.update(header=b"{}").where(JournalRecord.sequence == 0).execute()
+    assert not checkpoints.head(gateways).sound
+    page = site.visitor().get("/audit").text
+    assert "Rien n’y est plus inscrit, et rien ne se consulte" in page
+    assert "restent consultables" not in page
 
 
 def test_recipients_and_members_read_in_words_that_nothing_can_be_recorded(site, gateways, filed, lost):
