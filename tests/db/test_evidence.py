@@ -353,8 +353,8 @@ def test_a_receipt_that_would_not_verify_is_not_handed_over(gateways, deposit):
     refused(gateways, deposit, of_deposit, because=checkpoints.TreeAltered)
 
 
-@pytest.mark.parametrize("named", [False, True])
-def test_a_token_put_in_the_tables_dates_nothing_that_no_record_names(gateways, deposit, tmp_path, named):
+@pytest.mark.parametrize("anchored", ["none", "of another token", "of another checkpoint", "rewritten", "its own"])
+def test_a_token_put_in_the_tables_dates_nothing_that_no_record_names(gateways, deposit, tmp_path, anchored):
     """Whoever writes in the tables can have any authority of theirs date anything."""
     tsa = authorities.Authority(tmp_path / "tsa", name="Autorité qualifiée de France")
     signed = checkpoints.publish(gateways)
@@ -364,9 +364,16 @@ def test_a_token_put_in_the_tables_dates_nothing_that_no_record_names(gateways, 
             log=log, size=size, number=1, der=token, time=make.NOW - timedelta(days=999), authority="Autre", qualified=1,
             asked_at=make.NOW, answered_at=make.NOW,
         )  # fmt: skip
-        if named:
-            digest = hashlib.sha256(token).hexdigest()
-            journal.append(gateways, "journal.anchored", detail={"size": size, "number": 1, "sha256": digest})
+    named = anchored == "its own"
+    if anchored != "none":
+        told = {"size": size, "number": 1, "sha256": hashlib.sha256(token).hexdigest()}
+        other = {"of another token": {"sha256": "0" * 64}, "of another checkpoint": {"size": size - 1}}
+        with models.write():
+            at = journal.append(gateways, "journal.anchored", detail=told | other.get(anchored, {}))
+        if anchored == "rewritten":
+            there = (JournalPayload.sequence == at) & (JournalPayload.group == "proof")
+            row = JournalPayload.get(there)
+            JournalPayload.update(body=bytes(row.body).replace(b"Mes Pi", b"Nos Pi")).where(there).execute()
 
     made = of_deposit(gateways, deposit)
 

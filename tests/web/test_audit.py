@@ -12,7 +12,7 @@ from web.conftest import words
 from mespieces import models
 from mespieces.domain import attestations, authenticity, checkpoints, journal, verifications
 from mespieces.gateways import preview
-from mespieces.models import Document, JournalAttestation, JournalCheckpoint, JournalRecord
+from mespieces.models import Document, JournalAttestation, JournalCheckpoint, JournalPayload, JournalRecord
 from mespieces.verifier import attached, note
 from mespieces.views import auditor
 
@@ -143,6 +143,14 @@ def test_a_forged_attestation_slipped_into_the_table_beside_the_journal_is_not_v
 
     assert authenticity.examine(site.gateways, made).state == "valid"
     assert authenticity.examine(site.gateways, forged).state != "valid"
+
+    named = (JournalPayload.sequence == row.sequence) & (JournalPayload.group == "proof")
+    body = bytes(JournalPayload.get(named).body)
+    with models.write():
+        said = body.replace(row.fingerprint.encode(), attestations.fingerprint(forged).encode())
+        JournalPayload.update(body=said).where(named).execute()
+    assert said != body
+    assert authenticity.examine(site.gateways, forged).state == "altered"
 
 
 def test_what_is_no_attestation_of_this_service_is_told_in_words(site):
