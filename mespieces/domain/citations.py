@@ -34,6 +34,11 @@ def every() -> dict[str, Cited]:
     return {cited.by: cited for cited in read if cited}
 
 
+def before() -> dict[str, str]:
+    """Return, by the name of each journal that continues another, the name of that one."""
+    return {by: cited.log for by, cited in every().items()}
+
+
 def _read(log: str, body: bytes) -> Cited | None:
     read, missing = claims.citation(body), None
     match read.get("missing"):

@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 import peewee as pw
 
+from mespieces.domain import citations
 from mespieces.errors import Unavailable
 from mespieces.models import JournalPayload, JournalRecord, JournalTimestamp
 from mespieces.verifier import purge, record
@@ -137,10 +138,17 @@ def check_announced(forgotten: Iterable[tuple[str, int]]) -> None:
 
 
 def purges(name: str, *, after: int = -1) -> Iterator[purge.Purge]:
-    """Yield what a journal's records beyond `after` announce; a body that is not the one committed to announces nothing.
+    """Yield what is announced of a journal, by its own records beyond `after` and by the journals that continue it.
 
     Whatever our clock said then, each was announced before the first token over it was given.
     """
+    before = citations.before()
+    for by in (name, *(one for one in before if name in purge.earlier(one, before))):
+        yield from purge.about(_announced(by, after if by == name else -1), name, by)
+
+
+def _announced(name: str, after: int) -> Iterator[purge.Purge]:
+    """Yield what a journal's records beyond `after` announce; a body that is not the one committed to announces nothing."""
     header, payload, token = JournalRecord, JournalPayload, JournalTimestamp
     dated = token.select(token.time).where(token.log == header.log, token.size > header.sequence)
     first = dated.order_by(token.size, token.number).limit(1).alias("dated")

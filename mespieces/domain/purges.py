@@ -2,7 +2,7 @@
 
 Rules of `docs/journal-format.md`, *Purge*: `trace` 12 months after its record; `proof` with its deposit, 18 months after
 the filing at the earliest and some months after the end of the availability; what concerns no deposit, 18 months after
-its record. Only the open journal is purged: nothing can be announced any more in one that was closed.
+its record. A closed journal is purged as the open one is, which announces it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,9 +14,9 @@ from dateutil.relativedelta import relativedelta
 from peewee import chunked
 
 from mespieces import models
-from mespieces.domain import clockwork, journal, retention
+from mespieces.domain import citations, clockwork, journal, retention
 from mespieces.gateways import Gateways
-from mespieces.models import Deposit, Document, Fact, JournalPayload, JournalRecord
+from mespieces.models import Deposit, Document, Fact, JournalLog, JournalPayload, JournalRecord
 from mespieces.verifier import purge, record
 from mespieces.verifier.record import Group
 
@@ -53,7 +53,8 @@ def run(gateways: Gateways) -> int:
     if clockwork.jumped(now):
         return 0
     erased = sum(_of_deposit(gateways, deposit) for deposit in over(gateways, now))
-    return erased + _in_order(gateways, "trace") + _in_order(gateways, "proof")
+    groups: tuple[Group, ...] = ("trace", "proof")
+    return erased + sum(_in_order(gateways, log, group) for log in _journals() for group in groups)
 
 
 def due_at(gateways: Gateways, deposit: Deposit) -> datetime | None:
@@ -89,15 +90,30 @@ def over(gateways: Gateways, now: datetime) -> list[Deposit]:
 
 def _of_deposit(gateways: Gateways, deposit: Deposit) -> int:
     """Erase every `proof` of a deposit: in several transactions when there are many, the last one remembering it."""
-    log, erased = journal.head().log, 0
-    filed = deposit.filed_sequence if _filed_here(log, deposit) else None
+    *closed, last = _journals()
+    erased = sum(_of_deposit_in(gateways, deposit, log) for log in closed)
+    return erased + _of_deposit_in(gateways, deposit, last, last=True)
+
+
+def _journals() -> list[str]:
+    """Return the journals that can be purged, oldest first: the open one, and those of which it can announce it."""
+    log = journal.head().log
+    here = {row.log for row in journal.closed()}
+    earlier = [one for one in purge.earlier(log, citations.before()) if one in here]
+    return [*reversed(earlier), log]
+
+
+def _of_deposit_in(gateways: Gateways, deposit: Deposit, log: str, *, last: bool = False) -> int:
+    """Erase a deposit's `proof` in one journal; in the `last` one, remember that nothing is left of them."""
+    filed, erased = deposit.filed_sequence if _filed_here(log, deposit) else None, 0
     while True:
         with models.write():
             row = models.locked(Deposit.select().where(Deposit.id == deposit.id)).get()
             due = _sequences(log, row, filed, gateways.clock.now())
             erased += _erase(gateways, log, list(_joined(due, filed)))
             if len(due) < BATCH:
-                Deposit.update(purged_at=gateways.clock.now()).where(Deposit.id == deposit.id).execute()
+                if last:
+                    Deposit.update(purged_at=gateways.clock.now()).where(Deposit.id == deposit.id).execute()
                 return erased
 
 
@@ -171,9 +187,8 @@ def _joined(sequences: list[int], filed: int | None) -> Iterator[Range]:
             start = None
 
 
-def _in_order(gateways: Gateways, group: Group) -> int:
-    """Erase one group of the records that count from themselves, going on from where the last run stopped."""
-    log = journal.head().log
+def _in_order(gateways: Gateways, log: str, group: Group) -> int:
+    """Erase one group of a journal's records that count from themselves, going on from where the last run stopped."""
     name, erased = f"purged.{group}.{log}", 0
     while True:
         with models.write():
@@ -220,10 +235,9 @@ def _is_due(group: Group, time: str, now: datetime) -> bool:
 
 
 def _erase(gateways: Gateways, log: str, ranges: list[Range]) -> int:
-    """Announce, then erase, inside the caller's transaction."""
+    """Erase, and announce it in the open journal, inside the caller's transaction."""
     if not ranges:
         return 0
-    detail = {"ranges": [one.told() for one in ranges], "reason": "retention"}
     erased = 0
     for one in ranges:
         never = JournalRecord.select(JournalRecord.sequence).where(
@@ -243,5 +257,9 @@ def _erase(gateways: Gateways, log: str, ranges: list[Range]) -> int:
             .execute()
         )
     clockwork.set_fact(retention.UNSETTLED, gateways.clock.now())
-    journal.append(gateways, "journal.purged", detail=detail)
+    # Locked: were the journal closed meanwhile, the one that continues it would have to be told whose records went.
+    head = models.locked(JournalLog.select().where(JournalLog.closed_at.is_null())).first()
+    elsewhere = {"log": log} if head and head.log != log else {}
+    told = {"ranges": [one.told() for one in ranges], "reason": "retention", **elsewhere}
+    journal.append(gateways, "journal.purged", detail=told)
     return erased

@@ -246,7 +246,7 @@ class _Beside:
 
 
 def announced(row: JournalLog) -> Iterator[purge.Purge]:
-    """Yield the purges a journal announces: read beforehand, for they stand after what they explain.
+    """Yield the purges announced of a journal: read beforehand, for they stand after what they explain, or in a later one.
 
     No journal has more to purge than its payloads, two a record: what a forged one announces beyond explains nothing.
     """

@@ -2,10 +2,9 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from cryptography import x509
 
@@ -63,7 +62,9 @@ def verify(where: Source, trust: Trust, search: issued.Search | None = None) -> 
         audit = _Audit(where, folder, trust, search, current=not folder)
         if audits.setdefault(audit.seen.log, audit) is not audit:  # two readers could see two journals
             raise Unreadable(f"le journal {audit.seen.log} figure deux fois dans l’export")
-        report.add(audit.run())
+    before = {log: str(audit.cited.get("log")) for log, audit in audits.items()}
+    for audit in audits.values():
+        report.add(audit.run(_announced(audit.seen.log, before, audits)))
         report.logs.append(audit.seen)
         report.named |= audit.named
     whole = audits[report.logs[0].log].whole
@@ -87,6 +88,13 @@ def _bound(audits: dict[str, "_Audit"]) -> bool:
             bound.add(before)
             queue.append(before)
     return len(bound) == len(audits)
+
+
+def _announced(log: str, before: Mapping[str, str], audits: Mapping[str, "_Audit"]) -> Iterator[purge.Purge]:
+    """Yield the purges announced of a journal: those it bears itself, and those of the journals that come after it."""
+    for by, audit in audits.items():
+        if by == log or log in purge.earlier(by, before):
+            yield from purge.about(audit.purges, log, by)
 
 
 def _lost(audit: "_Audit", audits: dict[str, "_Audit"]) -> Iterator[Finding]:
@@ -143,31 +151,32 @@ class _Audit:
         roots = ((mark.size, mark.root) for mark in held)
         marks: list[tuple[int, bytes]] = sorted([*roots, *((size, b"") for size in self._sizes)])
         self._marks = deque(marks)
-        self._purges, recorded = claims.announced(where, f"{folder}journal.jsonl")
+        purges, recorded = claims.announced(where, f"{folder}journal.jsonl")
         self._tokens = tokens.examine(where, folder, self._sizes, recorded, trust.roots)
         self._tokens.tell(self.seen)
         shown = {mark.size for mark in held if mark in trust.shown}
         self.named = tokens.named(recorded, self.seen.log, shown)
         self._dated = self._tokens.stamped
-        self._purges = list(purge.bounded(self._purges, self._dated))
+        self.purges = list(purge.bounded(purges, self._dated))
+        """What this journal announces, of itself or of those it continues."""
         # A token that nobody checked may be anything: it makes no record any safer.
         kept = [mark.size for mark in held if mark in trust.since]
         self.seen.anchored_size = max([*self._dated, *kept], default=0)
         self.signed_size = 0
         """The size of the newest checkpoint that is rightly signed."""
-        self.cited: dict[str, Any] = {}
+        self.cited = claims.cited(where, f"{folder}journal.jsonl")
         self.whole = False
         """Whether it ends with an export that withholds nothing."""
         self._first_withheld = -1
 
-    def run(self) -> Iterator[Finding]:
-        """Yield what is wrong with this journal, and fill `seen`. Raises `Unreadable`."""
+    def run(self, purges: Iterable[purge.Purge]) -> Iterator[Finding]:
+        """Yield what is wrong with this journal, of which all `purges` are announced; fill `seen`. Raises `Unreadable`."""
         for size, about in self._tokens.faults:
             yield Finding(Code.BAD_TIMESTAMP, max(size - 1, 0), self.seen.log, about)
         if not self._own_key or (self._current and self._trusted and self._own_key[0] not in self._trusted):
             yield Finding(Code.BAD_SIGNATURE, 0, self.seen.log, f"{self._folder}log.json")
         name = f"{self._folder}journal.jsonl"
-        chain = Chain(self.seen.log, self._purges)
+        chain = Chain(self.seen.log, purges)
         yield from self._reached(chain)
         for line in export.lines(self._where, name):
             yield from self._feed(chain, line)
@@ -196,8 +205,6 @@ class _Audit:
             found = chain.feed(refused.header, UNREADABLE, UNREADABLE)
             return [*found, Finding(Code.PAYLOAD_NOT_CANONICAL, chain.next - 1, self.seen.log)]
         found = chain.feed(header, proof, trace)
-        if chain.size == 1 and isinstance(proof, tuple):
-            self.cited = claims.citation(proof[1])
         if self._search is not None and chain.last and chain.last.operation == issued.ISSUED:
             self._search.look(chain.last, canonical.parse(proof[1]) if isinstance(proof, tuple) and not found else None)
         if chain.next > self.seen.anchored_size and chain.last and chain.last.operation != "journal.anchored":

@@ -137,7 +137,7 @@ class Chain:
 
     def _reach(self, header: Header, body: bytes) -> Iterator[Finding]:
         for announced in purge.announced(header, body):
-            if announced.last >= header.sequence:
+            if announced.log == header.log and announced.last >= header.sequence:
                 yield Finding(Code.PURGED_TOO_EARLY, header.sequence, header.log, announced.group)
                 return
 

@@ -26,6 +26,14 @@ def announced(where: Source, name: str) -> tuple[list[purge.Purge], dict[str, st
     return purges, anchors
 
 
+def cited(where: Source, name: str) -> dict[str, Any]:
+    """Return what the first line of a journal says of the journal that it continues. Raises `Unreadable`."""
+    with suppress(export.LineRefused):
+        _, payload, _ = export.parse_line(next(export.lines(where, name), b""))
+        return citation(payload[1]) if isinstance(payload, tuple) else {}
+    return {}
+
+
 def own_key(about: dict[str, Any]) -> list[note.Verifier]:
     """Return the key the export names itself: it shows damage, and proves nothing."""
     with suppress(note.NoteRefused):

@@ -10,12 +10,17 @@ from mespieces.verifier import canonical
 from mespieces.verifier.findings import Code, Finding
 from mespieces.verifier.record import Group, Header
 
+BEYOND = 2**53
+"""Where an announcement that another journal bears stands in the one that it is about: beyond its end."""
 MONTHS: dict[Group, int] = {"proof": 18, "trace": 12}
 ENDS_OF_DEPOSIT = frozenset({"deposit.filed", "deposit.withdrawn"})
 
 
 class Purge(NamedTuple):
-    """One announced range: by which record and when, which records and group, and the filing that started the delay."""
+    """One announced range: by which record and when, which records and group, and the filing that started the delay.
+
+    `log` is the journal that they are of: the one that announces, or one that it says it continues.
+    """
 
     announced: int
     time: str
@@ -23,6 +28,7 @@ class Purge(NamedTuple):
     last: int
     group: Group
     filed: int | None
+    log: str
 
 
 def announced(header: Header, body: bytes) -> list[Purge]:
@@ -32,8 +38,25 @@ def announced(header: Header, body: bytes) -> list[Purge]:
     except canonical.NotCanonical:
         return []
     ranges = detail.get("ranges") if isinstance(detail, dict) else None
-    found = [_range(header, item) for item in ranges] if isinstance(ranges, list) else []
+    log = _about(header, detail) if isinstance(detail, dict) else None
+    found = [_range(header, log, item) for item in ranges] if log and isinstance(ranges, list) else []
     return [purge for purge in found if purge]
+
+
+def earlier(log: str, before: Mapping[str, str]) -> Iterator[str]:
+    """Yield the journals that `log` continues, the last one first; `before` tells which one each journal cites."""
+    seen = {log}
+    while (log := before.get(log, "")) and log not in seen:
+        seen.add(log)
+        yield log
+
+
+def about(purges: Iterable[Purge], log: str, by: str) -> Iterator[Purge]:
+    """Yield which of the purges that journal `by` announces are of `log`, itself or one that comes before it."""
+    for one in purges:
+        if one.log == log:
+            # The whole of an earlier journal stands before what a later one announces.
+            yield one if log == by else one._replace(announced=BEYOND)
 
 
 def bounded(purges: Iterable[Purge], stamped: Mapping[int, str]) -> Iterator[Purge]:
@@ -132,7 +155,15 @@ class _Watched:
             yield Finding(Code.PURGED_TOO_EARLY, self.touched, log, self.purge.group)
 
 
-def _range(header: Header, item: Any) -> Purge | None:
+def _about(header: Header, detail: Mapping[str, Any]) -> str | None:
+    """Return the journal that an announcement is about, None when what it names can be none: its own is never named."""
+    if "log" not in detail:
+        return header.log
+    named = detail["log"]
+    return named if isinstance(named, str) and named != header.log else None
+
+
+def _range(header: Header, log: str, item: Any) -> Purge | None:
     if not isinstance(item, dict):
         return None
     group, first, last, filed = (item.get(key) for key in ("group", "from", "to", "filed"))
@@ -142,4 +173,4 @@ def _range(header: Header, item: Any) -> Purge | None:
         return None
     if isinstance(filed, bool) or not 0 <= first <= last:
         return None
-    return Purge(header.sequence, header.time, first, last, group, filed)
+    return Purge(header.sequence, header.time, first, last, group, filed, log)

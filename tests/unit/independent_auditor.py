@@ -155,20 +155,42 @@ def check_payload(group, payload, header, announced):
     return None if isinstance(canonical(body), dict) else "PAYLOAD_NOT_CANONICAL"
 
 
-def announcements(lines):
-    """Every range that the journal's own purge records announce, with when, and the header of the filing it cites."""
-    found, headers = [], {}
+def announcements(lines, later=()):
+    """Every range announced of a journal, with when, and the header of the filing it cites.
+
+    By its own purge records, then, `later`, by those of the journals that come after it: these are about the whole of it.
+    """
+    found = list(later)
+    for header, detail in purge_records(lines):
+        if "log" not in detail:
+            before, time = header["sequence"] - 1, header["time"]
+            found += [{**item, "to": min(item["to"], before), "time": time} for item in detail.get("ranges", [])]
+    headers = {header["sequence"]: header for header, _ in readable(lines)}
+    return [{**one, "filing": headers.get(one.get("filed"))} for one in found]
+
+
+def told_later(lines, log):
+    """Every range that a later journal announces of the journal `log`, with when."""
+    told = ((header["time"], detail) for header, detail in purge_records(lines) if detail.get("log") == log)
+    return [{**item, "time": time} for time, detail in told for item in detail["ranges"]]
+
+
+def purge_records(lines):
+    """The header of each purge record, and what it says: nothing unless that is committed to, in a line of the format."""
+    for header, entry in readable(lines):
+        if header["operation"] == "journal.purged" and "body" in (entry["proof"] or ()):
+            found = [check_payload(group, entry[group], header, []) for group in ("proof", "trace")]
+            if found[0] is None and found[1] != "PAYLOAD_NOT_CANONICAL":
+                yield header, json.loads(entry["proof"]["body"])["detail"]
+
+
+def readable(lines):
+    """The header and the entry of each line whose header can be read."""
     for line in lines:
         entry = canonical_line(line)
         header = entry and canonical(entry["header"].encode())
-        if not is_header(header):
-            continue
-        headers[header["sequence"]] = header
-        if header["operation"] == "journal.purged" and "body" in (entry["proof"] or ()):
-            ranges = json.loads(entry["proof"]["body"])["detail"].get("ranges", [])
-            before, time = header["sequence"] - 1, header["time"]
-            found += [{**item, "to": min(item["to"], before), "time": time} for item in ranges]
-    return [{**one, "filing": headers.get(one.get("filed"))} for one in found]
+        if is_header(header):
+            yield header, entry
 
 
 def is_due(purge, header):
@@ -199,8 +221,38 @@ def audit(export_path, vkey):
     files = files_of(export_path)
     log = json.loads(files["log.json"])["log"]
     notes = {int(m[1]): files[name] for name in files if (m := re.fullmatch(r"checkpoints/(\d+)\.note", name))}
-    lines = files["journal.jsonl"].splitlines(keepends=True) if files["journal.jsonl"] else []
-    announced = announcements(lines)
+    lines = files["journal.jsonl"].splitlines(keepends=True)
+    findings, leaves, expected, operation = records(lines, log, announcements(lines))
+    return findings + withheld(lines, operation) + ending(leaves, expected, operation, notes, log, vkey)
+
+
+def audit_earlier(export_path):
+    """Return the findings on the records of the journals that the current one continues, by name: not on their ends.
+
+    From the current one back: each first record cites the journal before. Any other in the export is not looked at.
+    """
+    files, found, after, folder = files_of(export_path), {}, [], ""
+    while f"{folder}log.json" in files:
+        log, lines = json.loads(files[f"{folder}log.json"])["log"], files[f"{folder}journal.jsonl"].splitlines(True)
+        told = [one for journal in after for one in told_later(journal, log)]
+        found[log] = records(lines, log, announcements(lines, told))[0]
+        after.append(lines)
+        before = cited(lines[0])
+        folder = f"previous/{before}/" if before not in found else "nowhere/"
+    return found
+
+
+def cited(line):
+    """The journal that a first line says its own continues, or None."""
+    entry = canonical_line(line)
+    try:
+        return json.loads(entry["proof"]["body"])["detail"]["reopened"]["log"]
+    except (TypeError, KeyError, ValueError):
+        return None
+
+
+def records(lines, log, announced):
+    """The findings on the records of a journal; its leaves, how many records it has, and the last operation."""
     findings, leaves, head, expected, time, operation = [], [], "0" * 64, 0, "", ""
     for line in lines:
         entry = canonical_line(line)
@@ -222,7 +274,7 @@ def audit(export_path, vkey):
             findings += [f"{code} {sequence}" for code in checks if code]
             expected, time, operation = sequence, header["time"], header["operation"]
         head, expected = leaf.hex(), expected + 1
-    return findings + withheld(lines, operation) + ending(leaves, expected, operation, notes, log, vkey)
+    return findings, leaves, expected, operation
 
 
 def withheld(lines, operation):
