@@ -98,9 +98,7 @@ def _of_deposit(gateways: Gateways, deposit: Deposit) -> int:
 def _journals() -> list[str]:
     """Return the journals that can be purged, oldest first: the open one, and those of which it can announce it."""
     log = journal.head().log
-    here = {row.log for row in journal.closed()}
-    earlier = [one for one in purge.earlier(log, citations.before()) if one in here]
-    return [*reversed(earlier), log]
+    return [*reversed(list(purge.earlier(log, citations.before()))), log]
 
 
 def _of_deposit_in(gateways: Gateways, deposit: Deposit, log: str, *, last: bool = False) -> int:

@@ -213,13 +213,16 @@ def test_a_deposit_prepared_before_and_filed_after_the_reopening_leaves_both(gat
     assert verified(gateways, tmp_path / "export") == set()
 
 
-def test_a_deposit_is_not_purged_while_a_closed_journal_still_tells_of_it(gateways, deposit, closed, monkeypatch):
+@pytest.mark.parametrize("cut", ["in the closed journal", "in the open one"])
+def test_a_deposit_is_not_purged_while_a_journal_still_tells_of_it(gateways, deposit, closed, monkeypatch, cut):
+    read(gateways, deposit, 1)
     ending = ended(gateways, deposit)
+    about, here = (closed if cut == "in the closed journal" else None), journal.head().log
     move(gateways, purges.due_at(gateways, ending))
     append_as_ever = journal.append
 
     def fail(*args, **more):
-        if more.get("detail", {}).get("log") == closed:
+        if "journal.purged" in args and more["detail"].get("log") == about:
             raise ZeroDivisionError
         return append_as_ever(*args, **more)
 
@@ -229,10 +232,12 @@ def test_a_deposit_is_not_purged_while_a_closed_journal_still_tells_of_it(gatewa
     monkeypatch.undo()
 
     assert Deposit.get_by_id(deposit.id).purged_at is None
-    assert "deposit.filed" in left(closed, deposit=deposit)  # nothing was erased unannounced
+    assert "document.consulted" in left(about or here, deposit=deposit)  # nothing was erased unannounced
     assert verifications.verify(gateways).findings == ()
     purges.run(gateways)
     assert left(closed, deposit=deposit) == []
+    assert "document.consulted" not in left(here, deposit=deposit)
+    assert Deposit.get_by_id(deposit.id).purged_at
 
 
 def test_a_second_run_announces_nothing_more(gateways, deposit, closed):
@@ -257,6 +262,8 @@ def test_a_journal_that_the_open_one_does_not_continue_is_left_alone(gateways, d
     purges.run(gateways)
 
     assert "document.consulted" in left(old, "trace")
+    erase(gateways, old, (deposit.filed_sequence, deposit.filed_sequence, "trace", None), named=old)
+    assert codes(gateways, old)[0] == {"PAYLOAD_MISSING"}
 
 
 # What somebody announces who appends records as the service does
