@@ -170,12 +170,13 @@ def test_a_journal_continued_twice_is_purged_from_the_last(tmp_path):
 
 def test_journals_that_cite_one_another_are_read_to_the_end():
     journals = [maker.Journal(1), maker.Journal(2)]
+    alone = maker.ordinary(3)  # looked for among those that the two continue
     for journal, other in zip(journals, reversed(journals), strict=True):
         journal.add("journal.opened", detail={"reopened": {"log": other.log, "size": 1, "head": "00" * 32}})
         announce(journal, other.log)
         journal.close()
 
-    report = audit.verify(Files(exported(*journals)), audit.Trust(keys=[journals[0].verifier]))
+    report = audit.verify(Files(exported(*journals, alone)), audit.Trust(keys=[journals[0].verifier]))
     assert Code.PREVIOUS_MISMATCH in report.counts
 
 
