@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mespieces.domain import anchors, checkpoints, evidence, journal, receipts, tokens
+from mespieces.domain import anchors, checkpoints, journal, receipts, tokens
 from mespieces.errors import Invalid, TooLarge
 from mespieces.gateways import Gateways, preview
 from mespieces.models import JournalAttestation, JournalLog, JournalRecord
@@ -180,7 +180,7 @@ def _issued(fingerprint: str) -> tuple[journal.Entry | None, bool]:
         return entry, False
     told = journal.read_entry(line.sequence, line.time, line.operation, line.proof[1]).body
     detail = told.get("detail") if isinstance(told, dict) else None
-    committed = evidence.commits(bytes(line.header), *line.proof)
+    committed = record.commits(bytes(line.header), *line.proof)
     says = committed and isinstance(detail, dict) and detail.get("fingerprint") == fingerprint
     return (entry, True) if says else (None, False)
 

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from mespieces.models import JournalLog, JournalPayload
-from mespieces.verifier import claims
+from mespieces.models import JournalLog, JournalPayload, JournalRecord
+from mespieces.verifier import claims, record
 
 
 class Missing(NamedTuple):
@@ -26,11 +26,20 @@ class Cited(NamedTuple):
 
 
 def every() -> dict[str, Cited]:
-    """Return what each journal that continues another says of it, by its own name, the newest first."""
-    beside = JournalPayload
-    first = (beside.log == JournalLog.log) & (beside.sequence == 0) & (beside.group == "proof")
-    query = JournalLog.select(JournalLog.log, beside.body).join(beside, on=first).order_by(JournalLog.opened_at.desc())
-    read = (_read(log, bytes(body or b"")) for log, body in query.tuples())
+    """Return what each journal that continues another says of it, by its own name, the newest first.
+
+    What the first record does not commit to says nothing.
+    """
+    header, beside = JournalRecord, JournalPayload
+    query = (
+        JournalLog.select(JournalLog.log, header.header, beside.salt, beside.body)
+        .join(header, on=((header.log == JournalLog.log) & (header.sequence == 0)))
+        .join(beside, on=((beside.log == JournalLog.log) & (beside.sequence == 0) & (beside.group == "proof")))
+        .where(beside.body.is_null(False))
+        .order_by(JournalLog.opened_at.desc())
+    )
+    told = ((log, *map(bytes, stored)) for log, *stored in query.tuples())
+    read = (_read(log, body) for log, written, salt, body in told if record.commits(written, salt, body))
     return {cited.by: cited for cited in read if cited}
 
 

@@ -113,13 +113,6 @@ def verified(
     return read
 
 
-def commits(header: bytes, salt: bytes, body: bytes) -> bool:
-    """Tell whether a header commits to this `proof`."""
-    with suppress(record.HeaderNotCanonical):
-        return record.parse(header).proof == record.commit("proof", salt, body)
-    return False
-
-
 def check_announced(forgotten: Iterable[tuple[str, int]]) -> None:
     """Make sure that each of these payloads, which are no more, was announced as erased. Raises `JournalDisagrees`."""
     missing: dict[str, list[int]] = defaultdict(list)

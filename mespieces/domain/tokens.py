@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from mespieces.domain import anchors, evidence
+from mespieces.domain import anchors
 from mespieces.models import JournalPayload, JournalRecord, JournalTimestamp
 from mespieces.verifier import record, timestamp
 
@@ -45,7 +45,7 @@ def believed(log: str, size: int, number: int, signed: bytes, der: bytes) -> tim
     told = {"size": size, "number": number, "sha256": hashlib.sha256(der).hexdigest()}
     for written, salt, body in query:
         detail = orjson.loads(bytes(body)).get("detail", {})
-        if told.items() <= detail.items() and evidence.commits(bytes(written), bytes(salt), bytes(body)):
+        if told.items() <= detail.items() and record.commits(bytes(written), bytes(salt), bytes(body)):
             with suppress(timestamp.TokenRefused):
                 return timestamp.read(signed, der)
     return None

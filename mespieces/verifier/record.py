@@ -152,6 +152,14 @@ def commit(group: Group, salt: bytes, body: bytes) -> str:
     return hashlib.sha256(_PREFIXES[group] + salt + body).hexdigest()
 
 
+def commits(header: bytes, salt: bytes, body: bytes) -> bool:
+    """Tell whether a header, by its bytes, commits to this `proof`."""
+    try:
+        return parse(header).proof == commit("proof", salt, body)
+    except HeaderNotCanonical:
+        return False
+
+
 def format_time(instant: datetime) -> str:
     """Write an aware instant as headers do: UTC, microseconds, `Z`."""
     at = instant.astimezone(UTC)

@@ -9,7 +9,7 @@ from backups import restore, unguard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mespieces import models
-from mespieces.domain import checkpoints, continuity, exports, journal, receipts, verifications
+from mespieces.domain import checkpoints, citations, continuity, exports, journal, receipts, verifications
 from mespieces.models import JournalCheckpoint, JournalLog, JournalPayload, JournalRecord
 from mespieces.verifier import audit, export, note
 
@@ -191,6 +191,20 @@ def test_the_cited_root_alone_shows_that_records_were_replaced(gateways):
     continuity.reopen(gateways)
 
     assert verifications.verify(gateways).findings == (f"3 CHECKPOINT_MISMATCH {old.log}",)
+
+
+def test_what_a_first_record_does_not_commit_to_says_nothing_of_the_journal_before(gateways):
+    publish(gateways)
+    old = journal.head().log
+    opened = continuity.reopen(gateways)
+    assert citations.before() == {opened.log: old}
+    there = (JournalPayload.log == opened.log) & (JournalPayload.sequence == 0) & (JournalPayload.group == "proof")
+    said = bytes(JournalPayload.get(there).body).replace(old.encode(), b"0" * 32)
+    with models.write():
+        JournalPayload.update(body=said).where(there).execute()
+
+    assert citations.every() == {}
+    assert "0 PAYLOAD_ALTERED" in verifications.verify(gateways).findings
 
 
 def test_a_receipt_is_never_made_under_a_checkpoint_of_lost_records(gateways):
