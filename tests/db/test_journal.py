@@ -2,9 +2,9 @@
 
 import ast
 from datetime import timedelta
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import independent_auditor as auditor
 import make
 import pytest
 
@@ -13,17 +13,6 @@ from mespieces import models
 from mespieces.domain import checkpoints, deposits, exports, journal, verifications
 from mespieces.models import Deposit, JournalLog, JournalPayload, JournalRecord, JournalSubtree
 from mespieces.verifier import audit, export, merkle, note, record
-
-
-def load(name):
-    """Import a program of the format's own tests, which share nothing with the product."""
-    spec = spec_from_file_location(name, Path(__file__).parents[1] / "unit" / f"{name}.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-auditor = load("independent_auditor")
 
 
 def append(gateways, operation="incident.recorded", **facts):

@@ -1,10 +1,9 @@
 """A journal closed by a reopening forgets too, in its time: the open one announces it, and everything still verifies."""
 
-import importlib.util
 import json
 from datetime import timedelta
-from pathlib import Path
 
+import independent_auditor as auditor
 import make
 import pytest
 from backups import restore
@@ -28,16 +27,6 @@ from mespieces.models import Deposit, Fact, JournalLog, JournalPayload, JournalT
 from mespieces.verifier import audit, export, note
 
 TRACE = journal.Trace("198.51.100.7", "Navigateur")
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "unit" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-auditor = load("independent_auditor")
 
 
 @pytest.fixture

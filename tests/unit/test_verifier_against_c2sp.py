@@ -1,9 +1,8 @@
 """Our notes, checkpoints and proofs compared with somebody else's C2SP: proofbundle, which shares nothing with ours."""
 
-import importlib.util
 import json
-from pathlib import Path
 
+import journal_maker as maker
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from proofbundle import checkpoint as their_note
@@ -11,10 +10,6 @@ from proofbundle import errors, tlogproof
 from proofbundle import merkle as their_tree
 
 from mespieces.verifier import merkle, note, proof, receipt, record
-
-spec = importlib.util.spec_from_file_location("journal_maker", Path(__file__).with_name("journal_maker.py"))
-maker = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(maker)
 
 MOST = 40
 

@@ -3,18 +3,13 @@
 Notes, checkpoints and their proofs are compared in `test_verifier_against_c2sp.py`.
 """
 
-import importlib.util
 import random
-from pathlib import Path
 
+import journal_maker as maker
 import pymerkle
 import pytest
 
 from mespieces.verifier import merkle, record
-
-spec = importlib.util.spec_from_file_location("journal_maker", Path(__file__).with_name("journal_maker.py"))
-maker = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(maker)
 
 MOST = 70
 

@@ -1,26 +1,17 @@
 """A journal that was closed is purged too: the one that continues it announces it, and no other journal can."""
 
-import importlib.util
 import random
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import authority as authorities
+import independent_auditor as auditor
+import journal_maker as maker
 import pytest
+from journal_maker import Files
 
 from mespieces.verifier import audit
 from mespieces.verifier.findings import Code
 
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-shared = load("test_verifier_export")
-Files, auditor, maker = shared.Files, shared.auditor, shared.maker
 YEAR, DAY = timedelta(days=366), timedelta(days=1)
 UNKNOWN = "ff" * 16
 RECORDS = ("journal.opened", "deposit.filed", "document.consulted", "document.delivered")

@@ -1,48 +1,24 @@
 """An export verified by the product's verifier and by an auditor's own program: good ones pass, every damage is named."""
 
 import hashlib
-import importlib.util
-import io
 import json
 import random
 import zipfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import authority as authorities
+import independent_auditor as auditor
+import journal_maker as maker
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journal_maker import Files
 
 from mespieces.verifier import __main__ as program
 from mespieces.verifier import audit, canonical, chain, export, note, purge, record, tokens
 from mespieces.verifier.findings import Code
 
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-maker = load("journal_maker")
-auditor = load("independent_auditor")
 YEAR, DAY = timedelta(days=366), timedelta(days=1)
-
-
-class Files:
-    """An export that never touches a disk."""
-
-    def __init__(self, files):
-        self.files = files
-
-    def open(self, name):
-        return io.BytesIO(self.files[name])
-
-    def names(self, folder):
-        prefix = folder.rstrip("/") + "/"
-        return sorted({name[len(prefix) :].split("/")[0] for name in self.files if name.startswith(prefix)})
 
 
 def found_in(files, journal, **trust):

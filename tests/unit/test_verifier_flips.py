@@ -1,27 +1,17 @@
 """Thousands of single bits changed in an export or a receipt: none goes unseen."""
 
 import hashlib
-import importlib.util
 import random
 from datetime import timedelta
-from pathlib import Path
 
 import authority as authorities
+import journal_maker as maker
 import pytest
+from journal_maker import Files
 
 from mespieces.verifier import audit, chain, export, merkle, receipt, timestamp
 from mespieces.verifier.export import Unreadable
 
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-maker = load("journal_maker")
-Files = load("test_verifier_export").Files
 SEED, FLIPS = 1124, 5_000
 
 

@@ -1,28 +1,17 @@
 """What is given to `mespieces-verify` by somebody who means to deceive it, or whoever reads what it says."""
 
-import importlib.util
 import json
 import os
 import re
 import zipfile
-from pathlib import Path
 
+import independent_auditor as auditor
+import journal_maker as maker
 import pikepdf
 import pytest
 
 from mespieces.verifier import __main__ as program
 from mespieces.verifier import export, receipt
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-maker = load("journal_maker")
-auditor = load("independent_auditor")
 
 INTACT, TAMPERED, UNCHECKED = 0, 1, 2
 ENGLISH = re.compile(

@@ -1,20 +1,15 @@
 """Whether a PDF is the very one that a journal issued, told by `mespieces-verify` from an export, or from a receipt."""
 
 import hashlib
-import importlib.util
 import json
 from datetime import timedelta
-from pathlib import Path
 
+import journal_maker as maker
 import pikepdf
 import pytest
 
 from mespieces.verifier import __main__ as program
 from mespieces.verifier import attached, chain, issued, receipt
-
-spec = importlib.util.spec_from_file_location("journal_maker", Path(__file__).with_name("journal_maker.py"))
-maker = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(maker)
 
 INTACT, TAMPERED, UNCHECKED = 0, 1, 2
 DURING, AFTER = maker.START + timedelta(seconds=3), maker.START + timedelta(days=1)

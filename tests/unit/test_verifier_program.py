@@ -1,7 +1,6 @@
 """`mespieces-verify` as an auditor runs it: what was brought, what was shown to it, and the exit status that follows."""
 
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -16,15 +15,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import authority as authorities
+import journal_maker as maker
 import pikepdf
 import pytest
 
 from mespieces.verifier import __main__ as program
 from mespieces.verifier import attached, audit, export, given, note, progress, receipt, timestamp
-
-spec = importlib.util.spec_from_file_location("journal_maker", Path(__file__).with_name("journal_maker.py"))
-maker = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(maker)
 
 INTACT, TAMPERED, UNCHECKED, LAGGING = 0, 1, 2, 3
 

@@ -1,9 +1,8 @@
 """A receipt: what it proves away from everything, and what voids it."""
 
-import importlib.util
 import json
-from pathlib import Path
 
+import journal_maker as maker
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,10 +10,6 @@ from hypothesis import strategies as st
 from mespieces.verifier import __main__ as program
 from mespieces.verifier import receipt
 from mespieces.verifier.findings import Code
-
-spec = importlib.util.spec_from_file_location("journal_maker", Path(__file__).with_name("journal_maker.py"))
-maker = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(maker)
 
 JOURNAL = maker.ordinary()
 RECEIPT = JOURNAL.receipt(3)

@@ -1,5 +1,6 @@
 """Makes small journals and their exports, for the tests of what verifies them."""
 
+import io
 import json
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -103,6 +104,20 @@ def ordinary(seed=1, count=9, office=None, **more):
             journal.checkpoint()
     journal.close(office)
     return journal
+
+
+class Files:
+    """An export that never touches a disk."""
+
+    def __init__(self, files):
+        self.files = files
+
+    def open(self, name):
+        return io.BytesIO(self.files[name])
+
+    def names(self, folder):
+        prefix = folder.rstrip("/") + "/"
+        return sorted({name[len(prefix) :].split("/")[0] for name in self.files if name.startswith(prefix)})
 
 
 def save(files, folder):
