@@ -26,6 +26,12 @@ def test_what_a_page_links_to_is_there():
         assert missing == [], page.name
 
 
+def test_the_files_that_a_page_names_are_there():
+    for page in PAGES:
+        named = re.findall(r"`((?:tests|mespieces|docs)/[\w./-]+\.\w+)`", page.read_text("utf-8"))
+        assert [path for path in named if not (ROOT / path).exists()] == [], page.name
+
+
 def test_every_picture_is_shown_somewhere():
     shown = set().union(*map(_linked, PAGES))
     assert set((DOCS / "screenshots").glob("*.png")) == {path for path in shown if path.suffix == ".png"}
