@@ -160,12 +160,8 @@ def compose(gateways: Gateways, template: str, read: Callable[[datetime], attest
         facts, cited, lost = read(now)
         carried = receipts.of(gateways, cited)
         head = checkpoints.head(gateways)
-    shown = (
-        facts
-        | _certainty(cited, carried, lost)
-        | _rests_on(head)
-        | {"audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
-    )
+    where = {"awaited": bool(gateways.authorities), "audit": f"{gateways.settings.public_url.rstrip('/')}/audit"}
+    shown = facts | _certainty(cited, carried, lost) | _rests_on(head) | where
     return pdf.compose_apart(template, shown, issued_at=now, attached={one.name: one.data for one in carried})
 
 

@@ -41,7 +41,7 @@ def case(**facts):
         "court": "Tribunal judiciaire de Nantes", "order_number": "2026-1187", "order_date": "4 novembre 2026",
         "office_reference": "NTE-4821", "filed": MOMENT, "withdrawn": None, "issued": MOMENT,
         "issued_at": MOMENT["paris"], "issued_for": "Camille Marchand",
-        "dated": None, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "erased": False, "closed": False, "undatable": False, "audit": "https://pieces.example.fr/audit",
+        "dated": None, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "erased": False, "closed": False, "undatable": False, "awaited": True, "audit": "https://pieces.example.fr/audit",
         "journal": {"log": LOG, "size": "12 345 enregistrements", "root": digest(0xABCD)},
     } | facts  # fmt: skip
 
@@ -225,6 +225,7 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
         (deposit(missing=2), "2 enregistrements cités n’ont plus de reçu, sur 7"),
         (deposit(), "Attestation provisoire de l’étude"),
         (deposit(), "Demandez-le de nouveau plus tard"),
+        (deposit(awaited=False), "aucun ne le fait aujourd’hui pour ce service : ce document est provisoire"),
         (deposit(closed=True), "Ceux d’un journal clos qui n’ont pas été datés ne le seront plus."),
         (deposit(closed=True, undatable=True), "quand le journal de ces enregistrements a été clos ne le sera plus"),
         (consultation(), "Attestation provisoire, établie pour"),
