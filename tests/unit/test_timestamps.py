@@ -122,7 +122,8 @@ def test_a_token_is_another_authority_s_only_when_all_but_the_root_is_right(ask,
     other = authorities.Authority(tmp_path / "other", name="Autre")
     expired = authorities.Authority(tmp_path / "expired", name="Tiers", ends=-authorities.timedelta(hours=1))
     under_expired = expired.reply(expired.query(NOTE))
-    wrong = [(NOTE, under_expired), (b"other", ask().der), (NOTE, ask().der[:-1] + b"?")]
+    token = ask().der
+    wrong = [(NOTE, under_expired), (b"other", token), (NOTE, token[:-1] + bytes([token[-1] ^ 1]))]
     # A certificate on the way that did not sign the one below it, though it bears the name.
     alike = authorities.Authority(tmp_path / "alike", name="Autre")
     (other.folder / "chain.pem").write_bytes((alike.folder / "chain.pem").read_bytes())
