@@ -477,14 +477,19 @@ def test_the_pages_ask_no_more_of_a_long_journal_and_read_no_table_through(await
     assert {path: len(said) for path, said in many.items()} == {path: len(said) for path, said in few.items()}
     if models.is_sqlite():
         plans = {
-            f"{step[3]} ({sql})"
+            (step[3], sql)
             for said in many.values()
             for sql, values in said
             for step in models.database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
         }
-        # Of journals there is one for each reopening.
-        assert {plan for plan in plans if plan.startswith("SCAN") and '"journal_log"' not in plan} == set()
-        assert any(plan.startswith("SEARCH") for plan in plans)
+        assert {plan for plan in plans if plan[0].startswith("SCAN") and not _reads_journals(*plan)} == set()
+        assert any(step.startswith("SEARCH") for step, _ in plans)
+
+
+def _reads_journals(step, sql):
+    """Tell whether a table read through is the one of journals, of which there is one for each reopening."""
+    read = step.split()[1]
+    return read == "journal_log" or f'"journal_log" AS "{read}"' in sql
 
 
 def test_a_size_that_is_no_number_is_said_so_and_nothing_else_is(site):
