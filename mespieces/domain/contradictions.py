@@ -4,13 +4,14 @@ Attestations are composed of records; pages still show these rows, and they alon
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from mespieces import models
 from mespieces.domain import deposits, journal
-from mespieces.models import Deposit, Document
+from mespieces.models import Consultation, Deposit, Document, JournalLog
 from mespieces.verifier import record
 
 BATCH = 1_000  # consultations read at once
@@ -44,19 +45,21 @@ class Comparison:
         self._row = next(self._rows, None)
         self._filings: dict[UUID, tuple[int, Any]] = {}
 
-    def feed(self, line: journal.Line, proof: Mapping[str, Any] | None) -> Sequence[int]:
-        """Return the sequences of rows found wrong now; `proof` is what the record says, None where it does not verify."""
+    def feed(self, line: journal.Line, header: record.Header | None, proof: Mapping[str, Any] | None) -> Sequence[int]:
+        """Return the sequences of rows found wrong now; `header` and `proof` are what the record says, None where it does not verify."""
         if line.operation not in _COMPARED and (self._row is None or self._row.sequence > line.sequence):
             return ()
-        return list(self._compare(line, proof))
+        return list(self._compare(line, header, proof))
 
-    def _compare(self, line: journal.Line, proof: Mapping[str, Any] | None) -> Iterator[int]:
+    def _compare(
+        self, line: journal.Line, header: record.Header | None, proof: Mapping[str, Any] | None
+    ) -> Iterator[int]:
         yield from self._passed_over(line.sequence)
         row = self._row if self._row and self._row.sequence == line.sequence else None
         if row:
             self._row = next(self._rows, None)
         if line.operation == "document.consulted":
-            if proof is not None and not _confirms(line, proof, row):
+            if header and proof is not None and not _confirms(header, proof, row):
                 yield line.sequence
         elif row:
             yield line.sequence
@@ -100,7 +103,7 @@ def _documents(listed: Any, *, untitled: bool) -> Any:
     return listed if whole else [one | {"title": ""} for one in listed if isinstance(one, dict)]
 
 
-def _confirms(line: journal.Line, told: Mapping[str, Any], row: _Row | None) -> bool:
+def _confirms(header: record.Header, told: Mapping[str, Any], row: _Row | None) -> bool:
     """Tell whether a consultation's row says what its record does; a member's reading has none."""
     if row is None or _member(told, "author").get("kind") != "recipient":
         return row is None and _member(told, "author").get("kind") != "recipient"
@@ -109,7 +112,7 @@ def _confirms(line: journal.Line, told: Mapping[str, Any], row: _Row | None) -> 
     return (
         names == [row.id, row.document, row.recipient, row.deposit]
         and _member(told, "identified").get("way") == row.way
-        and abs(record.parse_time(line.time) - row.opened_at) <= MOMENT
+        and abs(record.parse_time(header.time) - row.opened_at) <= MOMENT
     )
 
 
@@ -131,11 +134,27 @@ _READ = (
 )
 
 
+def astray() -> Iterator[int]:
+    """Yield the sequences, of no record that any journal could have, that rows of consultations name."""
+    known = JournalLog.select(JournalLog.log)
+    query = Consultation.select(Consultation.sequence).where(
+        (Consultation.sequence < 0) | Consultation.log.not_in(known)
+    )
+    yield from (sequence for (sequence,) in query.tuples().iterator())
+
+
 def _rows(log: str) -> Iterator[_Row]:
     """Yield the rows of a journal's consultations in the order of their records, in constant memory."""
     after = -1
     while rows := models.execute(_READ, log, after, BATCH).fetchall():
         for sequence, which, what, who, where, way, at in rows:
-            instant = record.parse_time(at) if isinstance(at, str) else at
+            instant = _instant(at) if isinstance(at, str) else at
             yield _Row(sequence, _digits(which), _digits(what), _digits(who), _digits(where), way, instant)
         after = rows[-1][0]
+
+
+def _instant(written: str) -> datetime:
+    """Return an instant as SQLite keeps it, one that no record has where it is none."""
+    with suppress(ValueError):
+        return record.parse_time(written)
+    return datetime.min.replace(tzinfo=UTC)

@@ -5,6 +5,7 @@ by salted commitments; the headers never change.
 """
 
 import json
+import logging
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +34,8 @@ from mespieces.models import (
 )
 from mespieces.verifier import note, record
 
+logger = logging.getLogger(__name__)
+
 VKEY = "journal.vkey"
 """The fact that says which key signs the open journal, in the signed-note form."""
 
@@ -53,6 +56,16 @@ class JournalSuspended(Unavailable):
         "Le journal de ce service ne peut plus rien enregistrer : rien ne peut être consulté, déposé ni changé tant que "
         "la personne qui exploite le service ne l’a pas remis en état."
     )
+
+
+class JournalUnreadable(Unavailable):
+    """A record, or what stands beside it, is nothing that the service writes: it was changed behind its back."""
+
+    message = (
+        "Le journal de ce service contient une valeur qui ne peut pas être lue : cette page n’en dira rien. La personne qui "
+        "exploite le service en est informée."
+    )
+    advice = "Réessayer n’y changera rien. Appelez le numéro figurant sur l’acte, et donnez la référence ci-dessous."
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +235,10 @@ def mentions(deposit_id: UUID) -> bool:
     return JournalPayload.select().where(JournalPayload.deposit == deposit_id).exists()
 
 
+NOBODY = UUID(int=0)
+"""Read where a table holds no identifier at all: no deposit and no office ever has this one."""
+
+
 class Line(NamedTuple):
     """A record as it is stored, with what stands beside it: salt and body of each group, None where erased."""
 
@@ -266,8 +283,11 @@ def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 2_000) -> It
 
 @lru_cache(maxsize=1024)
 def _read_id(value: Any) -> UUID | None:
-    """Return an identifier as read from a table: neighbours are of the same deposit."""
-    return JournalPayload.deposit.python_value(value)
+    """Return an identifier as read from a table, `NOBODY` where it is none: neighbours are of the same deposit."""
+    try:
+        return JournalPayload.deposit.python_value(value)
+    except ValueError:
+        return NOBODY
 
 
 @lru_cache(maxsize=1024)
@@ -401,6 +421,10 @@ def _plain(value: Any) -> Any:
 
 
 def read_entry(sequence: int, time: str, operation: str, body: bytes | None) -> Entry:
-    """Return what a record tells, from its header and its `proof` body, None once purged."""
-    read = {} if body is None else json.loads(bytes(body))
-    return Entry(sequence, record.parse_time(time), operation, read)
+    """Return what a record tells, from its header and its `proof` body, None once purged. Raises `JournalUnreadable`."""
+    try:
+        read = {} if body is None else json.loads(bytes(body))
+        return Entry(sequence, record.parse_time(time), operation, read)
+    except (ValueError, TypeError) as error:  # a text is no bytes
+        logger.error("record %d (%s) cannot be read: %s", sequence, operation, error)  # noqa: TRY400 — no fault of ours
+        raise JournalUnreadable from error

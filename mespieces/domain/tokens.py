@@ -5,11 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import orjson
-
 from mespieces.domain import anchors
 from mespieces.models import JournalPayload, JournalRecord, JournalTimestamp
-from mespieces.verifier import record, timestamp
+from mespieces.verifier import canonical, record, timestamp
 
 _MOST = 1_000  # tokens that wait for their record: an honest journal has one or two
 _ANY = 2**53
@@ -44,8 +42,7 @@ def believed(log: str, size: int, number: int, signed: bytes, der: bytes) -> tim
     )  # fmt: skip
     told = {"size": size, "number": number, "sha256": hashlib.sha256(der).hexdigest()}
     for written, salt, body in query:
-        detail = orjson.loads(bytes(body)).get("detail", {})
-        if told.items() <= detail.items() and record.commits(bytes(written), bytes(salt), bytes(body)):
+        if record.commits(bytes(written), bytes(salt), bytes(body)) and told.items() <= _detail(bytes(body)).items():
             with suppress(timestamp.TokenRefused):
                 return timestamp.read(signed, der)
     return None
@@ -87,6 +84,12 @@ class Comparison:
     def finish(self) -> Iterator[int]:
         """Yield those that no record names."""
         yield from (size for size, _ in self._waiting)
+
+
+def _detail(body: bytes) -> Mapping[str, Any]:
+    read = canonical.read_object(body) or {}
+    detail = read.get("detail")
+    return detail if isinstance(detail, dict) else {}
 
 
 def _states(row: JournalTimestamp, signed: bytes) -> bool:

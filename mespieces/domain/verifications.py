@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ from mespieces.models import Fact, JournalLog
 from mespieces.verifier import note, purge
 from mespieces.verifier.chain import Chain
 
+logger = logging.getLogger(__name__)
+
 VERIFIED = "journal.verified"
 OVERDUE = timedelta(days=2)
 """The worker reads the journal again every hour: when it has not for so long, something keeps it from it."""
@@ -49,6 +52,7 @@ class Beside(StrEnum):
     TABLE_ALTERED = "TABLE_ALTERED"
     SUBTREE_ALTERED = "SUBTREE_ALTERED"
     ACTIVITY_ALTERED = "ACTIVITY_ALTERED"
+    VALUE_UNREADABLE = "VALUE_UNREADABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ def verify(gateways: Gateways, *, gently: bool = False) -> Verification:
     started, lines = time.perf_counter(), _gently if gently else _steadily
     with journal.snapshot():
         row, findings, counts = journal.head(), [], Counter[str]()
-        for found in itertools.chain(_walk_all(gateways, row, lines), _outside(gateways, row)):
+        everywhere = _walk_all(gateways, row, lines), _astray(), _outside(gateways, row)
+        for found in itertools.chain.from_iterable(everywhere):
             code = _code_of(found)
             counts[code] += 1
             if counts[code] <= FIRST:
@@ -163,14 +168,28 @@ def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None, li
     """Yield the findings of the chain up to `row`'s size, all that stands beside it and the kept checkpoints included.
 
     `cited` is what the journal that continues it says of its end: what it says was lost is no fault of the tables.
+    A value that is nothing the service writes ends the walk, and is named by the record that was reached.
     """
-    purged = list(announced(row))
-    chain, beside = Chain(row.log, purged), _Beside(row.log, purged)
+    chain = Chain(row.log)
+    try:
+        purged = list(announced(row))
+        chain = Chain(row.log, purged)
+        yield from _compared(gateways, row, cited, lines(row.log, row.size), chain, _Beside(row.log, purged))
+    except (ValueError, TypeError, AttributeError):
+        logger.exception("the journal %s is not read beyond record %d", row.log, chain.size)
+        yield f"{chain.size} {Beside.VALUE_UNREADABLE}"
+
+
+def _compared(
+    gateways: Gateways, row: JournalLog, cited: citations.Cited | None, records: Iterator[journal.Line], chain: Chain,
+    beside: "_Beside",
+) -> Iterator[str]:  # fmt: skip
+    """Feed every record to the chain, and to what stands beside it."""
     growth, stored = subtrees.Growth(chain.frontier), subtrees.Comparison(row.log)
     published = checkpoints.notes(row.log)
     size, signed = next(published, _NONE)
     key = [note.verifier(row.origin, gateways.journal_key)]
-    for line in lines(row.log, row.size):
+    for line in records:
         before, closes = chain.last, growth.closes()
         # A million times: what finds nothing must cost nothing.
         if found := chain.feed(line.header, line.proof, line.trace):
@@ -204,6 +223,11 @@ def _walk(gateways: Gateways, row: JournalLog, cited: citations.Cited | None, li
     )
 
 
+def _astray() -> Iterator[str]:
+    """Yield the rows that tell of records which no journal could have."""
+    yield from (f"{sequence} {Beside.TABLE_ALTERED}" for sequence in contradictions.astray())
+
+
 def _at(size: int, code: str) -> str:
     """Name a fault of what covers the first `size` records, at the last of them."""
     return f"{size - 1} {code}"
@@ -226,7 +250,7 @@ class _Beside:
             or (chain.proof is not None and not _belongs(line, chain.proof))
         ):
             found.append(f"{line.sequence} {Beside.PROJECTION_ALTERED}")
-        if differing := self._rows.feed(line, chain.proof):
+        if differing := self._rows.feed(line, chain.last if parsed else None, chain.proof):
             found += [f"{sequence} {Beside.TABLE_ALTERED}" for sequence in differing]
         if line.proof is None and not self._owners.agree(line):
             found.append(f"{line.sequence} PURGED_TOO_EARLY")

@@ -56,6 +56,13 @@ def _runner(database: pw.Database) -> Runner:
     return Runner(database, directory=str(FOLDER))
 
 
-# `clustered` keeps a table in the order of its key: an append then touches one tree less.
-_SQLITE = {"uuid": "TEXT", "instant": "TEXT", "bytes": "BLOB", "bigint": "INTEGER", "clustered": " WITHOUT ROWID"}
-_POSTGRESQL = {"uuid": "UUID", "instant": "TIMESTAMPTZ", "bytes": "BYTEA", "bigint": "BIGINT", "clustered": ""}
+# SQLite keeps a value of any type in any column unless the table is `strict`: what reads it would meet texts for bytes.
+# `clustered` keeps a table in the order of its key besides: an append then touches one tree less.
+_SQLITE = {
+    "uuid": "TEXT", "instant": "TEXT", "date": "TEXT", "bytes": "BLOB", "bigint": "INTEGER",
+    "strict": " STRICT", "clustered": " STRICT, WITHOUT ROWID",
+}  # fmt: skip
+_POSTGRESQL = {
+    "uuid": "UUID", "instant": "TIMESTAMPTZ", "date": "DATE", "bytes": "BYTEA", "bigint": "BIGINT",
+    "strict": "", "clustered": "",
+}  # fmt: skip

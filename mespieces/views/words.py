@@ -218,6 +218,7 @@ _FINDINGS = {
     Beside.PROJECTION_ALTERED: "ce par quoi cet enregistrement se retrouve n’est pas ce que dit son en-tête",
     Beside.TABLE_ALTERED: "une ligne des tables du service, à côté du journal, ne dit pas ce que dit cet enregistrement",
     Beside.SUBTREE_ALTERED: "une empreinte gardée pour aller plus vite, qui s’arrête ici, n’est pas celle des enregistrements",
+    Beside.VALUE_UNREADABLE: "une valeur, ici ou à côté, n’est rien que le service écrive ; la suite n’a pas pu être relue",
     Beside.ACTIVITY_ALTERED: "le nombre d’opérations affiché pour ce jour n’est pas celui du journal",
 }
 
