@@ -4,18 +4,20 @@ What is said of a record comes from its receipt, never from the words of a page.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from mespieces.domain import anchors, checkpoints, journal, receipts, tokens
 from mespieces.errors import Invalid, TooLarge
 from mespieces.gateways import Gateways, preview
-from mespieces.models import JournalAttestation, JournalLog, JournalRecord
-from mespieces.verifier import attached, note, receipt, record, timestamp
+from mespieces.models import JournalAttestation, JournalLog, JournalPayload, JournalRecord
+from mespieces.verifier import attached, canonical, note, receipt, record, timestamp
 
+ISSUED = "attestation.issued"
 LARGEST = 16 * 2**20  # bytes: the longest attestation carries 600 receipts
 
 
@@ -77,6 +79,8 @@ class Proven:
     hash: str = ""
     size: int = 0
     fingerprint: str = ""
+    deposit: str = ""
+    """Which deposit the record is about; "" when it is about none."""
     dated: datetime | None = None
     authority: str = ""
     completable: bool = False
@@ -111,11 +115,9 @@ def examine(gateways: Gateways, data: bytes) -> Examined:
         return Examined(found.state, None, [found])
     issued, remembered = _issued(hashlib.sha256(data).hexdigest())
     if not remembered:
-        return _changed(gateways, data, issued)
+        return _stranger(gateways, data, issued)
     press = receipts.Press(gateways)
-    carried = [_proven(gateways, press, text) for text in attached.receipts(data).values()]
-    states = {one.state for one in carried} - {State.VALID}
-    return Examined(states.pop() if states else State.VALID, issued, carried)
+    return _ours(issued, [_proven(gateways, press, text) for text in attached.receipts(data).values()])
 
 
 def completed(gateways: Gateways, given: Sequence[bytes]) -> list[receipts.Receipt]:
@@ -147,10 +149,16 @@ def _carried(data: bytes) -> Sequence[bytes]:
     return list(attached.receipts(data).values()) if remembered else list(dict.fromkeys(preview.attached(data)))
 
 
-def _changed(gateways: Gateways, data: bytes, forgotten: journal.Entry | None) -> Examined:
-    """Say what a PDF that this service did not make is, by the receipts of ours inside: what it shows proves nothing.
+def _ours(issued: journal.Entry | None, carried: Sequence[Proven]) -> Examined:
+    states = {one.state for one in carried} - {State.VALID}
+    return Examined(states.pop() if states else State.VALID, issued, carried)
 
-    The tables lead it to a record whose words the journal has `forgotten`: they alone would say that it is ours.
+
+def _stranger(gateways: Gateways, data: bytes, forgotten: journal.Entry | None) -> Examined:
+    """Say what a PDF that the tables do not know is, by the receipts of ours inside: what it shows proves nothing.
+
+    They lead to its own record, if it is ours all the same. The tables may lead it to a record whose words the journal has
+    `forgotten`: they alone would say that it is ours.
     """
     press, ours = receipts.Press(gateways), []
     for text in dict.fromkeys(preview.attached(data)):
@@ -158,6 +166,8 @@ def _changed(gateways: Gateways, data: bytes, forgotten: journal.Entry | None) -
             found = _proven(gateways, press, text)
             if found.state in {State.VALID, State.ABSENT}:
                 ours.append(found)
+    if issued := _issued_of({one.deposit for one in ours if one.deposit}, hashlib.sha256(data).hexdigest()):
+        return _ours(issued, ours)
     lost = any(one.state is State.ABSENT for one in ours)
     if forgotten and not lost:
         return Examined(State.FORGOTTEN, forgotten, ours)
@@ -173,16 +183,38 @@ def _issued(fingerprint: str) -> tuple[journal.Entry | None, bool]:
     """
     row = JournalAttestation.get_or_none(JournalAttestation.fingerprint == fingerprint)
     line = next(journal.lines(row.log, row.sequence, row.sequence + 1), None) if row else None
-    if line is None or line.operation != "attestation.issued":
+    if line is None or line.operation != ISSUED:
         return None, False
     entry = journal.read_entry(line.sequence, line.time, line.operation, None)
     if line.proof is None:
         return entry, False
-    told = journal.read_entry(line.sequence, line.time, line.operation, line.proof[1]).body
-    detail = told.get("detail") if isinstance(told, dict) else None
-    committed = record.commits(bytes(line.header), *line.proof)
-    says = committed and isinstance(detail, dict) and detail.get("fingerprint") == fingerprint
+    says = _says(line.header, *line.proof, fingerprint)
     return (entry, True) if says else (None, False)
+
+
+def _issued_of(deposits: Collection[str], fingerprint: str) -> journal.Entry | None:
+    """Return the record of an attestation's making among those of these deposits, whatever the tables beside say."""
+    header, payload = JournalRecord, JournalPayload
+    query = (
+        header.select(header.sequence, header.time, header.header, payload.salt, payload.body)
+        .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
+        .where(
+            payload.deposit.in_([UUID(one) for one in deposits]), payload.group == "proof", payload.body.is_null(False),
+            header.operation == ISSUED,
+        )
+        .tuples()
+    )  # fmt: skip
+    for sequence, time, written, salt, body in query.iterator():
+        if _says(bytes(written), bytes(salt), bytes(body), fingerprint):
+            return journal.read_entry(sequence, time, ISSUED, None)
+    return None
+
+
+def _says(header: bytes, salt: bytes, body: bytes, fingerprint: str) -> bool:
+    """Tell whether a record's verified `proof` says that an attestation of these bytes was made."""
+    told = canonical.read_object(body) if record.commits(header, salt, body) else None
+    detail = told.get("detail") if told else None
+    return isinstance(detail, dict) and detail.get("fingerprint") == fingerprint
 
 
 def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
@@ -214,6 +246,7 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
         hashed,
         checkpoint.size,
         str(what.get("fingerprint", "")),
+        str(what.get("deposit", "")),
         token.time if token else None,
         token.authority if token else "",
         agrees and token is None and receipts.completed(press, read, header.log, header.sequence) is not None,

@@ -172,7 +172,7 @@ def verify() -> str | Response | tuple[str | Response, int]:
         "audit/verify.html",
         examined=examined,
         errors={},
-        losses=continuity.losses() if examined.state == "absent" else (),
+        losses=continuity.losses() if examined.changed or examined.state == "absent" else (),
         again=_again(examined),
         closed=[one.log for one in journal.closed()],
         dated=anchors.situation(current.gateways()),

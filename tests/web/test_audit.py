@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import make
 import pytest
+from backups import restore
 from web.conftest import words
 
 from mespieces import models
-from mespieces.domain import attestations, authenticity, checkpoints, journal, verifications
+from mespieces.domain import attestations, authenticity, checkpoints, continuity, journal, verifications
 from mespieces.gateways import preview
 from mespieces.models import Document, JournalAttestation, JournalCheckpoint, JournalPayload, JournalRecord
 from mespieces.verifier import attached, note
@@ -151,6 +152,42 @@ def test_a_forged_attestation_slipped_into_the_table_beside_the_journal_is_not_v
         JournalPayload.update(body=said).where(named).execute()
     assert said != body
     assert authenticity.examine(site.gateways, forged).state == "altered"
+
+
+def test_an_attestation_that_the_tables_forgot_is_known_by_the_journal_all_the_same(site):
+    deposit = make.filed(site.gateways, documents=1)
+    made = attestations.of_deposit(site.gateways, deposit, by=journal.OPERATOR)
+    attestations.of_deposit(site.gateways, deposit, by=journal.OPERATOR)
+    known = authenticity.examine(site.gateways, made)
+    with models.write():
+        JournalAttestation.delete().execute()
+
+    assert authenticity.examine(site.gateways, made) == known
+    assert known.state == "valid"
+    assert authenticity.examine(site.gateways, made + b" ").state == "altered"
+
+    with models.write():
+        JournalPayload.update(
+            body=b'{"detail":{"fingerprint":"' + attestations.fingerprint(made).encode() + b'"}}'
+        ).where(JournalPayload.sequence == known.issued.sequence, JournalPayload.group == "proof").execute()
+    assert authenticity.examine(site.gateways, made).state == "altered", "no record that verifies says so any more"
+
+
+def test_where_records_were_lost_nobody_is_accused_of_having_changed_a_pdf(site):
+    deposit = make.filed(site.gateways, documents=1)
+    size = journal.head().size
+    made = attestations.of_deposit(site.gateways, deposit, by=journal.OPERATOR)
+    continuity.keep(site.gateways, checkpoints.publish(site.gateways))
+    with models.write():
+        JournalAttestation.delete().execute()
+    restore(size)
+    continuity.reopen(site.gateways)
+
+    page = _give(site.visitor(), made)
+
+    assert "<title>Non reconnu" in page.text
+    assert "il est de ceux dont ce service a perdu l’enregistrement" in words(page)
+    assert "Les 2 reçus de ce service qui y sont joints, eux, sont authentiques" in words(page)
 
 
 def test_what_is_no_attestation_of_this_service_is_told_in_words(site):
