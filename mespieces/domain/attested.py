@@ -92,6 +92,7 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
         "unopened": [document_line(document) for document in listed if document.id not in first],
         "records": [opening_line(opening, numbers, log) for opening in shown],
         "unlisted": unlisted(len(openings) - len(shown)),
+        "silent": opened.untold(opened.silent(recipient.deposit_id)),
     }
     return Attested(facts, [(opening.log, opening.sequence) for opening in shown])
 

@@ -6,9 +6,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from mespieces.domain import evidence
-from mespieces.models import Access, Consultation, Delivery, Document, Recipient, Session
+from peewee import fn
 
+from mespieces.domain import evidence, french
+from mespieces.models import (
+    Access,
+    Consultation,
+    Delivery,
+    Document,
+    JournalPayload,
+    JournalRecord,
+    Recipient,
+    Session,
+)
+from mespieces.verifier import record
+
+CONSULTED = "document.consulted"
 MOST_RECORDS = 600
 """Consultations an attestation lists one by one: the first of each document, then the newest."""
 
@@ -73,7 +86,7 @@ def among(deposit: UUID, at: tuple[str, int] | None = None) -> list[Opening]:
     the journal itself forgot. Raises `JournalDisagrees`.
     """
     rows, openings, forgotten = _places(deposit, at), [], []
-    for told in evidence.about(deposit, "document.consulted", at=at):
+    for told in evidence.about(deposit, CONSULTED, at=at):
         known = (told.log, told.sequence) in rows
         rows.discard((told.log, told.sequence))
         if told.body is None and known:
@@ -110,6 +123,37 @@ def _places(deposit: UUID, at: tuple[str, int] | None) -> set[tuple[str, int]]:
     only = (Consultation.log == at[0], Consultation.sequence == at[1]) if at else ()
     query = Consultation.select(Consultation.log, Consultation.sequence).join(Document)
     return set(query.where(Document.deposit == deposit, *only).tuples())
+
+
+def silent(deposit: UUID, before: datetime | None = None) -> int:
+    """Return how many records of a document's opening say no more whose they were, and are remembered by no row.
+
+    By a recipient whose row was deleted, or by a member of the office, of whom no row was ever kept.
+    """
+    header, payload = JournalRecord, JournalPayload
+    row = Consultation.select().where(Consultation.log == header.log, Consultation.sequence == header.sequence)
+    query = (
+        header.select()
+        .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
+        .where(
+            payload.deposit == deposit, payload.group == "proof", payload.body.is_null(),
+            header.operation == CONSULTED, ~fn.EXISTS(row),
+        )
+    )  # fmt: skip
+    if before:
+        query = query.where(header.time < record.format_time(before))
+    return int(query.count())
+
+
+def untold(count: int) -> str:
+    """Return, in words, what the journal still says of the openings it forgot, "" when there are none."""
+    if not count:
+        return ""
+    openings, whose = french.counted(count, "ouverture"), french.agree(count, "elle était", "elles étaient")
+    return (
+        f"Le journal porte en outre {openings} de pièces de ce dépôt dont il ne dit plus de qui {whose}\u00a0: d’un "
+        "destinataire, ou de l’étude elle-même."
+    )
 
 
 def _remembered(deposit: UUID, forgotten: Iterable[evidence.Told]) -> Iterator[Opening]:

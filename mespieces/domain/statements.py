@@ -87,6 +87,7 @@ def facts(deposit: Deposit, day: date, *, by: journal.Author, now: datetime) -> 
         ],
         "listed": len(listed),
         "unlisted": attested.unlisted(total - len(listed)),
+        "silent": opened.untold(opened.silent(deposit.id, until)),
     }
     return attested.Attested(shown, [(one.log, one.sequence) for one in listed])
 

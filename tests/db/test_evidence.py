@@ -457,6 +457,32 @@ def test_what_the_journal_forgot_as_announced_is_told_from_the_tables(gateways, 
         receipts.of_recipient(gateways, payet, consulted.log, consulted.sequence)
 
 
+def test_what_no_table_remembers_either_is_counted_and_not_denied(gateways, deposit, payet, consulted):
+    clerk = journal.member(make.member(gateways, deposit.office))
+    consultations.read_by_member(gateways, deposit.documents.first(), by=clerk).close()
+    make.forgotten(gateways, deposit)
+    for way in (of_consultations, of_statement):
+        assert "outre 1 ouverture de pièces de ce dépôt dont il ne dit plus de qui elle était" in words(
+            way(gateways, deposit)
+        )
+    sql("DELETE FROM delivery")
+    sql("DELETE FROM consultation")
+
+    for way in (of_consultations, of_statement):
+        made = words(way(gateways, deposit))
+        assert "Le journal porte en outre 2 ouvertures de pièces de ce dépôt dont il ne dit plus de qui elles" in made
+        assert "aucune consultation" in made
+    assert opened.silent(deposit.id, record.parse_time(consulted.time)) == 0
+
+
+def test_nothing_is_added_of_what_the_journal_remembers(gateways, deposit, consulted):
+    sql("DELETE FROM delivery")
+    sql("DELETE FROM consultation")
+
+    for way in (of_consultations, of_statement):
+        assert "en outre" not in words(way(gateways, deposit))
+
+
 def test_a_purge_that_was_cut_leaves_what_can_be_told_either_way(gateways, deposit, consulted, monkeypatch):
     """Purged batch by batch: at one moment some records are gone, and others are not."""
     monkeypatch.setattr(purges, "BATCH", 4)

@@ -78,7 +78,7 @@ def consultation(opened=3, unopened=1, name="Alexandre Payet", title="Facture", 
             for number in range(1, opened + 1)
         ],
         unopened=[document(opened + number, title) for number in range(1, unopened + 1)],
-        records=records, unlisted="", named=[],
+        records=records, unlisted="", silent="", named=[],
     ) | facts  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def deletion(documents=3, name="Facture", **facts):
 def statement(people=3, records=4, name="Alexandre Payet", **facts):
     return case(
         title="Relevé des consultations", reference="dossier NTE-4821", day="24 novembre 2026", until=MOMENT, total=records,
-        documents="4 pièces", listed=records, unlisted="",
+        documents="4 pièces", listed=records, unlisted="", silent="",
         recipients=[
             {
                 "name": name, "reference": f"K7QF-{number:04}", "times": "2", "documents": "2 pièces",
@@ -115,6 +115,9 @@ def statement(people=3, records=4, name="Alexandre Payet", **facts):
     ) | facts  # fmt: skip
 
 
+NOBODY_OPENED = {
+    "name": "Payet", "reference": "K7QF-3M9X", "times": "", "documents": "", "first": "", "last": ""
+}  # fmt: skip
 DATED = {"provisional": False, "dated": MOMENT, "authorities": ["Horodatage"]}
 KINDS = {"until": "statement", "filed_by": "deposit", "opened": "consultation", "ended": "deletion"}
 
@@ -253,6 +256,10 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
         (consultation(), f"8303 3 24 novembre 2026 à 11 h 02 · 2026-11-24 10:02:00 UTC feuillet {digest(3)}"),
         (consultation(withdrawn=MOMENT), "Retirées le 24 novembre 2026"),
         (consultation(unlisted="3 autres"), "et les plus récentes, 3 autres."),
+        (consultation(silent="Deux autres."), "destiné à Alexandre Payet. Deux autres."),
+        (statement(silent="Deux autres."), "par ses destinataires. Deux autres."),
+        (statement(silent="Deux.", recipients=[NOBODY_OPENED]), "K7QF-3M9X aucune connue — —"),
+        (statement(recipients=[NOBODY_OPENED]), "K7QF-3M9X aucune — —"),
     ],
 )
 def test_an_attestation_says_plainly_how_things_stand(facts, said):
