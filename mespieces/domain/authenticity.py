@@ -71,7 +71,7 @@ class NothingDated(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """One receipt, and what it tells when it is valid; `dated` is None while no third party has dated it."""
+    """One receipt, and what it tells when it is valid; `dated` is when it existed at the latest, None while no third party has dated it."""
 
     state: State
     entry: journal.Entry | None = None
@@ -247,7 +247,7 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
         checkpoint.size,
         str(what.get("fingerprint", "")),
         str(what.get("deposit", "")),
-        token.time if token else None,
+        token.latest if token else None,
         token.authority if token else "",
         agrees and token is None and receipts.completed(press, read, header.log, header.sequence) is not None,
         data,

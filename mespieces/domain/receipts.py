@@ -37,7 +37,7 @@ _TRIED = 20  # checkpoints that are not ours, or tokens that no record names, lo
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A receipt as it is handed over; `dated` and `authority` are those of its token, None and "" while provisional."""
+    """A receipt as it is handed over; `dated` is when it existed at the latest, says its token, by `authority`; None and "" while provisional."""
 
     name: str
     data: bytes
@@ -265,7 +265,7 @@ def _carrier(trusted: Sequence[note.Verifier], log: str, sequence: int) -> _Carr
         if _is_ours(bytes(signed), size, trusted) and (
             found := tokens.believed(log, size, number, bytes(signed), bytes(der))
         ):
-            return _Carrier(sequence, size, bytes(signed), bytes(der), found.time, found.authority)
+            return _Carrier(sequence, size, bytes(signed), bytes(der), found.latest, found.authority)
     covering = notes.select(notes.size, notes.note).where(notes.log == log, notes.size > sequence, notes.size <= end)
     for size, signed in covering.order_by(notes.size).limit(_TRIED).tuples():
         if _is_ours(bytes(signed), size, trusted):

@@ -126,6 +126,10 @@ def test_what_a_third_party_dated_is_certain_and_openssl_agrees(dated, tsa, tmp_
         assert tsa.accepts(receipt.proof.parse(one.tlog_proof).checkpoint, one.timestamp)
     found = authenticity.examine(dated, made)
     assert (found.state, {one.authority for one in found.receipts}) == (State.VALID, {"Horodatage"})
+    stated = [receipt.date(one, [tsa.root]) for one in carried(made)]
+    assert {one.accuracy for one in stated} == {1.0}
+    assert [one.dated for one in found.receipts] == [one.latest for one in stated], "by then at the latest, not sooner"
+    assert attestations.attested.moment(max(one.latest for one in stated))["utc"] in words(made)
 
 
 def test_a_receipt_verifies_after_the_deposit_ended_and_the_journal_was_purged(gateways):
