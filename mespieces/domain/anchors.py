@@ -47,7 +47,7 @@ class ClockWrong(Unavailable):
 class Situation:
     """What anybody may know of the certain dates: the last one, what waits for the next and since when, our clock.
 
-    `drift` is in seconds, ahead of the authority's clock when positive, as `measured` then; None before any measure.
+    `drift` is in seconds, ahead of the clock of `measured_by` when positive, as `measured` then; None before any measure.
     """
 
     configured: bool
@@ -57,6 +57,7 @@ class Situation:
     late: bool
     drift: float
     measured: datetime | None
+    measured_by: str
 
 
 def situation(gateways: Gateways) -> Situation:
@@ -69,6 +70,7 @@ def situation(gateways: Gateways) -> Situation:
     return Situation(
         bool(gateways.authorities), last, _waiting(last) if first else 0, since, late,
         measure["drift"] if measure else 0.0, record.parse_time(measure["at"]) if measure else None,
+        measure["authority"] if measure else "",
     )  # fmt: skip
 
 
@@ -95,17 +97,21 @@ def over(log: str, sizes: Iterable[int]) -> dict[int, list[JournalTimestamp]]:
 
 
 def keep_up(gateways: Gateways) -> bool:
-    """Have the journal dated when records wait for it, at most once a minute, and tell whether it was."""
+    """Have the journal dated when records wait for it, at most once a minute; tell whether an authority answered.
+
+    While our clock is in doubt it is measured again, whether records wait or not: no token is kept for that alone.
+    """
     wrong = [one for one in _measures().values() if abs(one["drift"]) > WRONG_CLOCK]
-    if not gateways.authorities or not (wrong or _after(newest()).exists()) or not _claim(gateways):
+    awaited = _after(newest()).exists()
+    if not gateways.authorities or not (wrong or awaited) or not _claim(gateways):
         return False
     signed = checkpoints.publish(gateways)
     stamp = _ask(gateways, signed, every=bool(wrong))
     if stamp is None:
         _put_off(gateways)
-        return False
-    _keep(gateways, signed, stamp)
-    return True
+    elif awaited:  # else our clock alone was measured again
+        _keep(gateways, signed, stamp)
+    return stamp is not None
 
 
 def drift() -> float:
@@ -188,9 +194,12 @@ def _put_off(gateways: Gateways) -> None:
 
 
 def _ask(gateways: Gateways, signed: bytes, *, every: bool) -> Stamp | None:
-    """Return the first authority's token that can be had; ask them all when our clock is in doubt."""
+    """Return the first token that can be had whose time agrees with our clock; without any, the one least far from it.
+
+    An authority whose clock is wrong dates nothing while another's is right. All are asked when our own is in doubt.
+    """
     measures: dict[str, dict[str, Any]] = {}
-    first = None
+    stamps: list[Stamp] = []
     for authority in gateways.authorities:
         try:
             stamp = authority.stamp(signed, gateways.clock)
@@ -206,13 +215,13 @@ def _ask(gateways: Gateways, signed: bytes, *, every: bool) -> Stamp | None:
         measures[stamp.stated.root] = min(
             measure, measures.get(stamp.stated.root, measure), key=lambda one: abs(one["drift"])
         )
-        first = first or stamp
-        if not every and abs(stamp.drift) <= WRONG_CLOCK:
+        stamps.append(stamp)
+        if not every and abs(stamp.drift) <= LARGEST_DRIFT:
             break
     if measures:
         with models.write():
             clockwork.set_fact(CLOCK, gateways.clock.now(), json.dumps(measures))
-    return first
+    return min(stamps, key=lambda one: abs(one.drift), default=None)
 
 
 def _keep(gateways: Gateways, signed: bytes, stamp: Stamp) -> None:

@@ -186,6 +186,7 @@ def _certainty(cited: Sequence[tuple[str, int]], carried: Sequence[receipts.Rece
         "provisional": not complete and bool(carried),
         "dated": attested.moment(max(dates)) if complete else None,
         "authorities": sorted({one.authority for one in carried}) if complete else [],
+        "ahead": any(one.dated is not None and one.recorded > one.dated for one in carried),
     }
 
 

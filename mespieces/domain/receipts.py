@@ -27,7 +27,7 @@ from mespieces.models import (
     JournalTimestamp,
     Recipient,
 )
-from mespieces.verifier import merkle, note, proof, receipt
+from mespieces.verifier import merkle, note, proof, receipt, record
 
 PAGE = 40  # records on one page of a list
 _BATCH = 200  # records read at once
@@ -37,10 +37,14 @@ _TRIED = 20  # checkpoints that are not ours, or tokens that no record names, lo
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A receipt as it is handed over; `dated` is when it existed at the latest, says its token, by `authority`; None and "" while provisional."""
+    """A receipt as it is handed over: when its record was made, by our clock, and who dated it.
+
+    `dated` is when it existed at the latest, as the token of `authority` says; None and "" while provisional.
+    """
 
     name: str
     data: bytes
+    recorded: datetime
     dated: datetime | None
     authority: str
 
@@ -210,10 +214,12 @@ class Press:
         path = merkle.inclusion(held.sequence, carrier.size, self._tree(held.log))
         text = proof.write(proof.Proof(held.sequence, path, carrier.note))
         made = receipt.Receipt(held.header, held.salt, held.body, text, carrier.token)
-        if found := receipt.verify(made, self._trusted).findings:
-            raise evidence.disagreement(held.log, held.sequence, f"its receipt is refused, {found[0].code}")
+        header, _, _, findings = receipt.verify(made, self._trusted)
+        if header is None or findings:
+            raise evidence.disagreement(held.log, held.sequence, f"its receipt is refused, {findings[0].code}")
         name = f"recu-{held.sequence}-{held.log[:8]}.json"
-        return Receipt(name, receipt.write(made), carrier.dated, carrier.authority)
+        recorded = record.parse_time(header.time)
+        return Receipt(name, receipt.write(made), recorded, carrier.dated, carrier.authority)
 
     def _carrier(self, log: str, sequence: int) -> _Carrier | None:
         found = self._carriers.get(log)

@@ -35,7 +35,7 @@ def second(tmp_path_factory):
 @pytest.fixture
 def dated(gateways, tsa, second):
     for one in (tsa, second):
-        one.behaviour, one.asked = "", 0
+        one.behaviour, one.asked, one.clock = "", 0, []
     roots = (tsa.root, second.root)
     reached = tuple(Authority(one.url, roots, within=2.0) for one in (tsa, second))
     clock = ManualClock(SystemClock().now())
@@ -78,6 +78,32 @@ def test_a_second_authority_dates_when_the_first_does_not_answer(dated, tsa):
     tsa.behaviour = "down"
     assert anchors.keep_up(dated)
     assert JournalTimestamp.get().authority == "Seconde"
+
+
+def test_an_authority_whose_clock_is_wrong_dates_nothing_while_another_s_is_right(dated, tsa, second, faketime):
+    tsa.clock = [faketime, "-f", "-150s"]
+    for _ in range(2):
+        make.office(dated)
+        assert anchors.keep_up(dated)
+        later(dated)
+        dated.clock._instant = SystemClock().now()
+        with models.write():
+            anchors.Fact.delete().where(anchors.Fact.name == anchors.NEXT).execute()
+
+    assert {one.authority for one in JournalTimestamp.select()} == {"Seconde"}
+    assert (tsa.asked, second.asked) == (2, 2)
+    found = anchors.situation(dated)
+    assert (found.measured_by, 145 < found.drift < 155) == ("Horodatage", True)
+    assert "incident.recorded" not in make.operations(), "the token that is kept agrees with our clock"
+    anchors.check_clock(dated)
+
+
+def test_without_another_the_one_authority_dates_even_if_its_clock_is_not_ours(dated, tsa, second, faketime):
+    tsa.clock, second.behaviour = [faketime, "-f", "-150s"], "down"
+
+    assert anchors.keep_up(dated)
+
+    assert JournalTimestamp.get().authority == "Horodatage"
 
 
 def test_when_nobody_dates_the_journal_goes_on_and_asks_again_less_and_less_often(dated, tsa, second):
@@ -265,9 +291,10 @@ def test_a_token_that_comes_after_its_journal_was_closed_is_not_kept(dated):
 def test_a_wrong_clock_is_measured_again_every_minute_until_it_is_right(dated, tsa, second):
     later(dated, minutes=5)
     assert anchors.keep_up(dated)
-    for minute in range(2, 5):
+    for minute in range(2, 6):
         later(dated)
         assert anchors.keep_up(dated)  # though nothing but anchors was written since
+        assert JournalTimestamp.select().count() == 2, "one over the first records, one over what tells of the drift"
         assert (tsa.asked, second.asked) == (minute, minute)
         with pytest.raises(anchors.ClockWrong):
             anchors.check_clock(dated)
@@ -277,10 +304,8 @@ def test_a_wrong_clock_is_measured_again_every_minute_until_it_is_right(dated, t
     assert abs(anchors.drift()) <= anchors.LARGEST_DRIFT
     anchors.check_clock(dated)
     later(dated)
-    assert anchors.keep_up(dated)  # the anomaly that the setting right left in the journal
-    later(dated)
     assert not anchors.keep_up(dated)
-    assert (tsa.asked, second.asked) == (6, 5)
+    assert (tsa.asked, second.asked) == (6, 6)
 
 
 def test_a_measure_that_no_worker_renews_closes_the_service_for_five_minutes_at_most(dated):

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import authority as authorities
 import make
@@ -130,6 +131,15 @@ def test_what_a_third_party_dated_is_certain_and_openssl_agrees(dated, tsa, tmp_
     assert {one.accuracy for one in stated} == {1.0}
     assert [one.dated for one in found.receipts] == [one.latest for one in stated], "by then at the latest, not sooner"
     assert attestations.attested.moment(max(one.latest for one in stated))["utc"] in words(made)
+
+
+def test_an_attestation_says_that_our_clock_was_ahead_of_who_dated_it(dated):
+    dated.clock.advance(timedelta(minutes=3))
+    deposit = filed(dated)
+    assert anchors.keep_up(dated)
+
+    made = attestations.of_deposit(dated, deposit, by=journal.OPERATOR)
+    assert "les heures qu’elle donne dépassent cette date, qui fait foi" in words(made)
 
 
 def test_a_receipt_verifies_after_the_deposit_ended_and_the_journal_was_purged(gateways):

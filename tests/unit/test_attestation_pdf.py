@@ -41,7 +41,7 @@ def case(**facts):
         "court": "Tribunal judiciaire de Nantes", "order_number": "2026-1187", "order_date": "4 novembre 2026",
         "office_reference": "NTE-4821", "filed": MOMENT, "withdrawn": None, "issued": MOMENT,
         "issued_at": MOMENT["paris"], "issued_for": "Camille Marchand",
-        "dated": None, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "erased": False, "closed": False, "undatable": False, "awaited": True, "audit": "https://pieces.example.fr/audit",
+        "dated": None, "ahead": False, "authorities": [], "receipts": 5, "missing": 0, "provisional": True, "erased": False, "closed": False, "undatable": False, "awaited": True, "audit": "https://pieces.example.fr/audit",
         "journal": {"log": LOG, "size": "12 345 enregistrements", "root": digest(0xABCD)},
     } | facts  # fmt: skip
 
@@ -256,6 +256,7 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
         (consultation(), f"8303 3 24 novembre 2026 à 11 h 02 · 2026-11-24 10:02:00 UTC feuillet {digest(3)}"),
         (consultation(withdrawn=MOMENT), "Retirées le 24 novembre 2026"),
         (consultation(unlisted="3 autres"), "et les plus récentes, 3 autres."),
+        (deposit(**DATED, ahead=True), "dépassent cette date, qui fait foi."),
         (consultation(silent="Deux autres."), "destiné à Alexandre Payet. Deux autres."),
         (statement(silent="Deux autres."), "par ses destinataires. Deux autres."),
         (statement(silent="Deux.", recipients=[NOBODY_OPENED]), "K7QF-3M9X aucune connue — —"),

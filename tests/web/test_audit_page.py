@@ -210,7 +210,7 @@ def test_an_authority_that_is_late_is_told_and_only_then(awaiting):
 
 @pytest.mark.parametrize(
     ("drift", "said", "alarm"),
-    [(0.01, "était à l’heure le", False), (-0.24, "0,2 seconde en retard sur celle de l’autorité", False),
+    [(0.01, "était à l’heure le", False), (-0.24, "0,2 seconde en retard sur celle du tiers Horodatage", False),
      (2.4, "2,4 secondes en avance sur", True), (-120.0, "120 secondes en retard sur", True)],
 )  # fmt: skip
 def test_the_drift_of_our_clock_is_told_with_its_day(awaiting, drift, said, alarm):
@@ -218,13 +218,15 @@ def test_the_drift_of_our_clock_is_told_with_its_day(awaiting, drift, said, alar
     at = record.format_time(awaiting.gateways.clock.now())
     with models.write():
         clockwork.set_fact(
-            anchors.CLOCK, awaiting.gateways.clock.now(), f'{{"Horodatage": {{"drift": {drift}, "at": "{at}"}}}}'
+            anchors.CLOCK,
+            awaiting.gateways.clock.now(),
+            f'{{"Horodatage": {{"drift": {drift}, "at": "{at}", "authority": "Horodatage"}}}}',
         )
     told = audit(awaiting)
 
     assert said in told
     assert "le 24 novembre 2026 à 11 h 00" in told
-    assert ("Horloge déréglée" in told) is alarm
+    assert ("Horloges en désaccord" in told) is alarm
 
 
 def test_what_cannot_be_shown_is_said(site):
