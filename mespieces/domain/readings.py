@@ -12,6 +12,7 @@ from mespieces.domain.records import Page, Place, Wanted
 from mespieces.errors import Invalid, NotFound
 from mespieces.gateways import Gateways
 from mespieces.models import Access, Deposit, JournalLog, Office, Recipient
+from mespieces.verifier import record
 
 MOST_RECIPIENTS = 50
 
@@ -95,6 +96,14 @@ def one(gateways: Gateways, office: Office, where: Place, *, by: journal.Author)
         detail = {"log": where.log, "record": where.sequence}
         journal.append(gateways, "journal.read", author=by, office=office, detail=detail)
     return line
+
+
+def altered(log: str, line: journal.Line) -> bool:
+    """Tell whether a record, or what stands beside it, is not what the chain commits to any more."""
+    salt, body = line.proof or (None, None)
+    if not records.is_sealed(log, line.sequence, line.operation, line.hash, line.header, salt, body):
+        return True
+    return line.trace is not None and record.commit("trace", *line.trace) != record.parse(line.header).trace
 
 
 def deposit_of(office: Office, line: journal.Line) -> Deposit | None:

@@ -4,6 +4,7 @@ Whatever is wanted, one page looks through a bounded number of records.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import reduce
@@ -15,7 +16,7 @@ from uuid import UUID
 import peewee as pw
 
 from mespieces import models
-from mespieces.domain import journal, offices
+from mespieces.domain import evidence, journal, offices
 from mespieces.models import JournalLog, JournalPayload, JournalRecord, Office
 from mespieces.verifier import record
 
@@ -77,10 +78,11 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One record of a page."""
+    """One record of a page; not `sealed` when it is not what the chain commits to any more: then its words are left out."""
 
     place: Place
     entry: journal.Entry
+    sealed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +205,30 @@ def _within(low: Place, high: Place) -> Iterable[Any]:
 
 def _found(office: Office, wanted: Wanted, low: Place, high: Place, most: int) -> list[Line]:
     rows = _query(office, wanted, low, high, most)
-    return [Line(Place(low.log, row[0]), journal.read_entry(*row)) for row in rows]
+    lines = []
+    for sequence, at, operation, *stored in rows:
+        sealed = is_sealed(low.log, sequence, operation, *stored)
+        entry = journal.read_entry(sequence, at, operation, stored[-1] if sealed else None)
+        lines.append(Line(Place(low.log, sequence), entry, sealed))
+    return lines
+
+
+def is_sealed(
+    log: str, sequence: int, operation: str, hashed: str, header: bytes, salt: bytes | None, body: bytes | None
+) -> bool:
+    """Tell whether a record is what its hash is of, and its `proof`, if still held, what its header commits to."""
+    with suppress(evidence.JournalDisagrees):
+        evidence.verified(log, sequence, operation, hashed, header, salt, body)
+        return True
+    return False
 
 
 def _query(office: Office, wanted: Wanted, low: Place, high: Place, most: int) -> Any:
     payload, header = JournalPayload, JournalRecord
     query = (
-        payload.select(payload.sequence, header.time, header.operation, payload.body)
+        payload.select(
+            payload.sequence, header.time, header.operation, header.hash, header.header, payload.salt, payload.body
+        )
         .join(header, on=((header.log == payload.log) & (header.sequence == payload.sequence)))
         .where(*_within(low, high))
     )

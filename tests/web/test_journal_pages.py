@@ -7,6 +7,7 @@ import make
 import pytest
 from web.conftest import words
 
+from mespieces import models
 from mespieces.domain import accesses, attestations, french, journal, records
 from mespieces.models import JournalPayload, Member
 
@@ -156,6 +157,24 @@ def test_what_was_erased_is_said_in_words(auditor, deposit):
     told = words(auditor.get(at))
     assert "Effacé au terme des délais, comme la loi le prévoit" in told
     assert told.count("Effacé. L’en-tête en garde l’engagement") == 2
+
+
+@pytest.mark.parametrize("group", ["proof", "trace"])
+@pytest.mark.parametrize("body", [b'{"author":{"kind":"recipient","name":"Forged"}}', b"[]", b"\xff\xfe"])
+def test_a_record_that_was_changed_is_shown_as_altered_and_its_words_are_left_out(site, deposit, auditor, group, body):
+    make.identified(site.gateways, make.first(deposit))
+    sequence = next(n for n, told in shown(auditor.get("/etude/journal")) if told.startswith("Identification réussie"))
+    address, payload = f"/etude/journal/{journal.head().log}/{sequence}", models.JournalPayload
+    assert "Altéré" not in words(auditor.get("/etude/journal"))
+    assert "Enregistrement altéré" not in words(auditor.get(address))
+    with models.write():
+        payload.update(body=body).where(payload.sequence == sequence, payload.group == group).execute()
+
+    told = words(auditor.get(address))
+    assert "Enregistrement altéré. Ce qui suit n’est plus ce que le journal a scellé" in told
+    assert "Effacé" not in told
+    assert "Alexandre Payet, destinataire" not in told
+    assert ("Altéré" in words(auditor.get("/etude/journal"))) is (group == "proof")
 
 
 def test_a_record_of_another_office_or_of_none_is_not_found(site, auditor, deposit):

@@ -35,18 +35,23 @@ def read_record(log: str, sequence: int) -> BaseResponse | str:
         return Response()
     office, where = current.member().office, records.Place(log, sequence)
     line = readings.one(current.gateways(), office, where, by=current.author())
-    entry = journal.read_entry(line.sequence, line.time, line.operation, line.proof and line.proof[1])
+    altered = readings.altered(log, line)
+    body = line.proof[1] if line.proof and not altered else None
+    entry = journal.read_entry(line.sequence, line.time, line.operation, body)
     return render_template(
         "office/record.html", line=line, log=log, entry=entry, kept=_kept(line), zone=offices.zone(office),
         deposit=readings.deposit_of(office, line), utc=record.parse_time(line.time).astimezone(UTC),
-        header=line.header.decode(),
+        header=line.header.decode(errors="replace"), altered=altered,
     )  # fmt: skip
 
 
 def _kept(line: journal.Line) -> list[tuple[str, dict[str, str] | None]]:
     """Return what stands beside a record: each group with its salt and body exactly as kept, None once erased."""
     groups = (("proof", line.proof), ("trace", line.trace))
-    return [(name, payload and {"salt": payload[0].hex(), "body": payload[1].decode()}) for name, payload in groups]
+    return [
+        (name, payload and {"salt": payload[0].hex(), "body": payload[1].decode(errors="replace")})
+        for name, payload in groups
+    ]
 
 
 def _page(page: records.Page, errors: dict[str, str] | None = None) -> str:
