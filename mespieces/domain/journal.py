@@ -256,7 +256,7 @@ class Line(NamedTuple):
     """Whether the trace, too, is given to a deposit or an office, by which nothing finds it."""
 
 
-def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 2_000) -> Iterator[Line]:
+def lines(log: str, start: int = 0, stop: int = 2**53, batch: int = 500) -> Iterator[Line]:
     """Yield the records `start` ≤ sequence < `stop` of `log` in order, in constant memory."""
     while rows := models.execute(_READ, log, start, stop, batch).fetchall():
         for (

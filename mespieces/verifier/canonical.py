@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -37,7 +38,7 @@ def parse(data: bytes) -> Value:
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise NotCanonical(str(error)) from error
     plain = data.isascii()
-    if not _is_allowed((value,), keys_known=plain):
+    if not _is_allowed(value, keys_known=plain):
         raise NotCanonical("a number with a fraction, or a key that is not ASCII")
     # A whole text in normal form has all its strings in it (UAX 15, §1.1).
     if not plain and not _is_normal(data.decode()):
@@ -116,23 +117,25 @@ def _is_normal(text: str) -> bool:
     return True
 
 
-def _is_allowed(members: Iterable[Any], *, keys_known: bool) -> bool:
-    """Tell whether values just read hold no fraction and no key beyond ASCII: all that orjson takes and the format refuses.
+def _is_allowed(value: Any, *, keys_known: bool) -> bool:
+    """Tell whether a value just read holds no fraction and no key beyond ASCII: all that orjson takes and the format refuses.
 
-    Most are texts, so these are passed over first: a verification spends much of its time here.
+    Most members are texts, so these are passed over first: a verification spends much of its time here.
     """
-    for member in members:
-        kind = type(member)
-        if kind is str:
-            continue
-        if kind is dict:
-            if not (keys_known or "".join(member).isascii()):
+    objects: list[dict[str, Any]] = []
+    inside: list[Iterable[Any]] = [(value,)]
+    for members in inside:  # grows by what is found in it
+        for member in members:
+            if (kind := type(member)) is str:
+                continue
+            if kind is dict:
+                objects.append(member)
+                inside.append(member.values())
+            elif kind is list:
+                inside.append(member)
+            elif kind is float:
                 return False
-            if not _is_allowed(member.values(), keys_known=keys_known):
-                return False
-        elif kind is float or (kind is list and not _is_allowed(member, keys_known=keys_known)):
-            return False
-    return True
+    return keys_known or "".join(chain.from_iterable(objects)).isascii()
 
 
 # On all the rest orjson agrees with RFC 8785 (its tests compare the two), and a verification is three times faster.

@@ -20,7 +20,7 @@ from mespieces.verifier.faults import Fault, why
 LONGEST_LINE = 8 * 1024 * 1024
 ABOUT = "log.json"
 LARGEST_FILE = 1024 * 1024
-BLOCK = 256 * 1024
+BLOCK = 64 * 1024  # what a processor keeps at hand: larger, and it is read again from memory
 SALT = 32
 
 
@@ -255,8 +255,9 @@ def _payload(value: Any) -> Payload:
         return None
     if len(value) == 1 and value["withheld"] is True:
         return WITHHELD
-    salt = bytes.fromhex(value["salt"])
-    if len(value) != len(("body", "salt")) or len(salt) != SALT or salt.hex() != value["salt"]:  # a space, a capital
+    written = value["salt"]
+    salt = bytes.fromhex(written)
+    if salt.hex() != written or len(salt) != SALT or len(value) != 2:
         raise ValueError
     return salt, value["body"].encode()
 

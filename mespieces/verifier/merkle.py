@@ -4,10 +4,10 @@ Leaves are already hashed (`record.record_hash`). Everything that builds a proof
 through a `Subtree` function, so a store that keeps some of them answers in O(log n).
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 
-EMPTY_ROOT = hashlib.sha256(b"").digest()
+EMPTY_ROOT = sha256(b"").digest()
 
 Subtree = Callable[[int, int], bytes]
 """`subtree(level, index)` is the hash of the complete subtree over leaves [index·2^level, (index + 1)·2^level)."""
@@ -15,7 +15,7 @@ Subtree = Callable[[int, int], bytes]
 
 def node(left: bytes, right: bytes) -> bytes:
     """Return the hash of an inner node: SHA-256(0x01 ‖ left ‖ right)."""
-    return hashlib.sha256(b"\1" + left + right).digest()
+    return sha256(b"\1" + left + right).digest()
 
 
 class Frontier:

@@ -1,10 +1,10 @@
 """A record: its header's exact bytes, its hash, the commitments to what stands beside it, and what a body may hold."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Literal, NamedTuple, get_args
 
 from mespieces.verifier import canonical
@@ -144,12 +144,12 @@ def read_expected(
 
 def record_hash(header: bytes) -> bytes:
     """Return the record's hash, which is also its RFC 6962 leaf: SHA-256(0x00 ‖ header)."""
-    return hashlib.sha256(b"\0" + header).digest()
+    return sha256(b"\0" + header).digest()
 
 
 def commit(group: Group, salt: bytes, body: bytes) -> str:
     """Return the commitment a header carries: SHA-256("mespieces/journal/v1/" ‖ group ‖ LF ‖ salt ‖ body), hexadecimal."""
-    return hashlib.sha256(_PREFIXES[group] + salt + body).hexdigest()
+    return sha256(_PREFIXES[group] + salt + body).hexdigest()
 
 
 def commits(header: bytes, salt: bytes, body: bytes) -> bool:
