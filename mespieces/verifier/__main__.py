@@ -27,21 +27,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    options = _parser().parse_args(argv)
     try:
-        status = _verify(argv)
+        status = _verify(options)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNCHECKED
     except Exception:  # noqa: BLE001 — Python would end with 1, which accuses
         traceback.print_exc()
-        _say("Vérification impossible : ce programme s’est arrêté sur une faute qui est la sienne, dite ci-dessus.")
-        return UNCHECKED
+        return _give_up(_OWN_FAULT, as_json=options.json)
     return status
 
 
-def _verify(argv: Sequence[str] | None) -> int:
-    options = _parser().parse_args(argv)
+def _verify(options: argparse.Namespace) -> int:
     try:
         trust = audit.Trust(
             keys=(keys := [_key(text) for text in options.vkey]),
@@ -252,6 +251,7 @@ def _say(words: str) -> None:
     sys.stdout.write(f"{words}\n")
 
 
+_OWN_FAULT = "Vérification impossible : ce programme s’est arrêté sur une faute qui est la sienne, dite ci-dessus."
 _OTHER = (
     "« {} » est un point de contrôle du journal « {} », que ne signe aucune des clés données. Un journal rouvert peut en avoir "
     "une autre que celui qu’il continue : donnez les deux (--vkey, une fois par clé ; la page /audit montre chacune)."

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +16,16 @@ from mespieces.verifier.faults import Fault
 MOST = 2_000
 LARGEST = 1024 * 1024  # bytes
 
+# It writes of what it repairs, in English, on the screen of whoever verifies.
+logging.getLogger("pikepdf").addHandler(logging.NullHandler())
+
 
 class PdfRefused(Fault):
     """Bytes that are not a PDF whose embedded files can be read."""
+
+
+class PdfLocked(PdfRefused):
+    """A PDF that a password protects: none that a journal issued has one."""
 
 
 def receipts(data: bytes) -> dict[str, bytes]:
@@ -48,7 +56,9 @@ def _opened(data: bytes) -> Iterator[pikepdf.Pdf]:
     try:
         with pikepdf.open(io.BytesIO(data)) as document:
             yield document
-    except (pikepdf.PdfError, ValueError, TypeError, RuntimeError) as error:
+    except pikepdf.PasswordError as error:
+        raise PdfLocked("a password protects this PDF") from error
+    except Exception as error:  # of what is not of the shape it expects, the library says so in any kind
         raise PdfRefused(f"this is not a PDF that can be read: {error}") from error
 
 

@@ -121,6 +121,10 @@ def _held(path: Path, pdfs: list[issued.Pdf]) -> Iterator[tuple[str, bytes]]:
 
     try:
         carried, made = attached.receipts(data), attached.made(data)
+    except attached.PdfLocked as error:
+        raise Fault(
+            f"« {path.name} » est protégé par un mot de passe : donnez le PDF tel qu’il a été remis, sans le protéger"
+        ) from error
     except attached.PdfRefused as error:
         raise Fault(f"« {path.name} » n’est pas un PDF qui puisse être lu") from error
     pdfs.append(issued.Pdf(path.name, hashlib.sha256(data).hexdigest(), made, bare=not carried))

@@ -1,7 +1,10 @@
 """What is given to `mespieces-verify` by somebody who means to deceive it, or whoever reads what it says."""
 
+import contextlib
+import io
 import json
 import os
+import random
 import re
 import zipfile
 
@@ -11,7 +14,7 @@ import pikepdf
 import pytest
 
 from mespieces.verifier import __main__ as program
-from mespieces.verifier import export, receipt
+from mespieces.verifier import attached, export, receipt
 
 INTACT, TAMPERED, UNCHECKED = 0, 1, 2
 ENGLISH = re.compile(
@@ -137,6 +140,11 @@ def situations(journal, folder):
         document.add_blank_page()
         document.attachments["a.json"] = pikepdf.AttachedFileSpec(document, b"{}")
         document.save(folder / "strange.pdf")
+        document.save(folder / "locked.pdf", encryption=pikepdf.Encryption(owner="a", user="a"))
+        next(iter(document.attachments.values())).obj["/EF"] = 5
+        document.save(folder / "broken.pdf")
+        document.Root.Pages.Kids.append(5)
+        document.save(folder / "repaired.pdf")
     return {
         "no such export": ("nowhere", "--vkey", journal.vkey),
         "no archive": (secret, "--vkey", journal.vkey),
@@ -159,6 +167,9 @@ def situations(journal, folder):
         "a receipt with a number too long": receipt_of(b"1" * 10_000),
         "no PDF": receipt_of(b"%PDF-1.7\n", "a.pdf"),
         "a PDF of strangers": ("--receipt", folder / "strange.pdf", "--vkey", journal.vkey),
+        "a PDF under a password": ("--receipt", folder / "locked.pdf", "--vkey", journal.vkey),
+        "a PDF whose files are none": ("--receipt", folder / "broken.pdf", "--vkey", journal.vkey),
+        "a PDF that the library repairs": ("--receipt", folder / "repaired.pdf", "--vkey", journal.vkey),
         "an altered receipt": receipt_of(written.replace(b"page", b"pagf")),
         "an altered export": (maker.save(altered(journal), folder / "altered"), "--vkey", journal.vkey),
     }
@@ -178,6 +189,91 @@ def test_whatever_is_wrong_is_told_in_french_and_is_no_success(run, journal, tmp
         assert "Traceback" not in told, name
         said = re.sub(r"\{.*?\n\}|« .*?»|[a-z]+\.[a-z]+|mespieces-verify|--[a-z-]+", "", told, flags=re.DOTALL)
         assert not ENGLISH.search(said), (name, told)
+
+
+def test_a_pdf_under_a_password_is_told_from_one_that_is_damaged(run, journal, tmp_path):
+    given = situations(journal, tmp_path)
+
+    status, told = run(*given["a PDF under a password"])
+    assert (status, "« locked.pdf » est protégé par un mot de passe" in told) == (UNCHECKED, True)
+    status, told = run(*given["a PDF whose files are none"])
+    assert (status, "« broken.pdf » n’est pas un PDF qui puisse être lu" in told) == (UNCHECKED, True)
+
+
+def test_whatever_is_wrong_a_program_that_asked_for_json_is_given_json(capsys, journal, tmp_path, monkeypatch):
+    given = situations(journal, tmp_path)
+    understood = [arguments for name, arguments in given.items() if name not in {"no lag", "no option", "no value"}]
+
+    def answer(arguments):
+        status = program.main([*map(str, arguments), "--json"])
+        told = json.loads(capsys.readouterr().out)
+        assert (told["status"], status) in {(TAMPERED, TAMPERED), (UNCHECKED, UNCHECKED)}
+        return told["conclusion"]
+
+    assert all(answer(arguments) for arguments in understood)
+    monkeypatch.setattr(program.audit, "verify", lambda *_: 1 / 0)
+    assert "une faute qui est la sienne" in answer((tmp_path / "export", "--vkey", journal.vkey))
+
+
+def rough(data, chance):
+    """Return a PDF with some bytes changed, in a few places or in many."""
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 3, 20, 200))):
+        changed[chance.randrange(len(changed))] = chance.randrange(256)
+    return bytes(changed)
+
+
+def misshapen(document, wrong):
+    """Put something else where the receipts of a PDF are expected, at each step that leads to them."""
+    spec = next(iter(document.attachments.values())).obj
+    stream = spec.EF.F
+    tree = document.Root.Names.EmbeddedFiles
+    for where, key in (
+        (spec.EF, "/F"), (spec, "/EF"), (spec, "/F"), (spec, "/UF"), (stream, "/Filter"), (stream, "/Params"),
+        (tree, "/Names"), (tree, "/Kids"), (tree, "/Limits"), (document.Root.Names, "/EmbeddedFiles"),
+        (document.Root, "/Names"), (document.docinfo, "/CreationDate"), (document.trailer, "/Info"),
+    ):  # fmt: skip
+        before = where.get(key)
+        where[key] = wrong(document)
+        held = io.BytesIO()
+        with contextlib.suppress(Exception):  # what cannot even be written is given to nobody
+            document.save(held)
+            yield held.getvalue()
+        if before is None:
+            del where[key]
+        else:
+            where[key] = before
+
+
+WRONG = {
+    "a number": lambda _: 5,
+    "a name": lambda _: pikepdf.Name.A,
+    "a text": lambda _: pikepdf.String("a"),
+    "a list": lambda _: pikepdf.Array([pikepdf.Array(), 1]),
+    "a dictionary": lambda _: pikepdf.Dictionary(A=1),
+    "a stream": lambda document: document.make_stream(b"x"),
+    "its own page tree": lambda document: document.Root.Pages,
+    "itself": lambda document: document.Root.Names.EmbeddedFiles,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_pdf_of_any_shape_is_read_or_refused(journal, wrong):
+    held = io.BytesIO()
+    with pikepdf.new() as document:
+        document.add_blank_page()
+        document.docinfo["/CreationDate"] = "D:20261123100000Z"
+        document.attachments["a.json"] = pikepdf.AttachedFileSpec(document, receipt.write(journal.receipt(3)))
+        document.save(held)
+        pdfs = list(misshapen(document, WRONG[wrong]))
+    chance = random.Random(wrong)
+    pdfs += [rough(held.getvalue(), chance) for _ in range(20)]
+
+    assert len(pdfs) > 25
+    for data in pdfs:
+        for read in (attached.receipts, attached.made):
+            with contextlib.suppress(attached.PdfRefused):
+                read(data)
 
 
 def test_a_name_that_stands_in_a_refusal_gives_no_orders_either(run, journal, tmp_path):
