@@ -129,9 +129,9 @@ def save(files, folder):
     return folder
 
 
-def zipped(files, path):
+def zipped(files, path, method=zipfile.ZIP_DEFLATED):
     """Write an export's files in an archive."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
     return path

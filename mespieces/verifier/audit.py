@@ -10,7 +10,8 @@ from cryptography import x509
 
 from mespieces.verifier import canonical, claims, export, issued, note, purge, tokens
 from mespieces.verifier.chain import UNREADABLE, Chain
-from mespieces.verifier.export import Source, Unreadable
+from mespieces.verifier.export import Source
+from mespieces.verifier.faults import Unreadable
 from mespieces.verifier.findings import Code, Finding
 from mespieces.verifier.logs import LogReport
 from mespieces.verifier.plural import agree

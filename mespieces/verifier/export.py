@@ -2,30 +2,23 @@
 
 import io
 import json
-import unicodedata
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOENT
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeGuard
+from typing import IO, Any, Protocol
 
 import orjson
 
-from mespieces.verifier import canonical
+from mespieces.verifier import canonical, packed
 from mespieces.verifier.chain import WITHHELD, Payload, Withheld
-from mespieces.verifier.faults import Fault, why
+from mespieces.verifier.faults import Fault, Unreadable, why
 
 LONGEST_LINE = 8 * 1024 * 1024
 ABOUT = "log.json"
 LARGEST_FILE = 1024 * 1024
 BLOCK = 64 * 1024  # what a processor keeps at hand: larger, and it is read again from memory
 SALT = 32
-
-
-class Unreadable(Fault):
-    """The export cannot be read: nothing can be said of the journal."""
 
 
 class LineRefused(Fault):
@@ -73,38 +66,6 @@ class Folder:
         return path.stat().st_size if path.is_file() else 0
 
 
-class Archive:
-    """An export in a `.zip`. Raises `Unreadable` for names that two readers could take for two journals.
-
-    A name stands twice in it, but for capitals or accents as some disks have it; or it leads elsewhere than it says.
-    """
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-        names = archive.namelist()
-        if len({unicodedata.normalize("NFC", name).casefold() for name in names}) != len(names):
-            raise Unreadable("un même nom figure deux fois dans l’archive")
-        if any({"", ".", ".."} & set(name.removesuffix("/").split("/")) or "\\" in name for name in names):
-            raise Unreadable("un nom de l’archive mène ailleurs que dans l’export")
-        self._folders: dict[str, set[str]] = {}
-        for name in names:
-            parts = name.rstrip("/").split("/")
-            for depth, part in enumerate(parts):
-                self._folders.setdefault("/".join(parts[:depth]), set()).add(part)
-
-    def open(self, name: str) -> IO[bytes]:
-        """Open a file for reading."""
-        return io.BufferedReader(self._archive.open(name), 1 << 20)  # type: ignore[type-var]  # a reader in all but name
-
-    def names(self, folder: str) -> list[str]:
-        """Return the names directly inside a folder."""
-        return sorted(self._folders.get(folder.rstrip("/"), ()))
-
-    def size(self, name: str) -> int:
-        """Return a file's length, as the archive tells it."""
-        return self._archive.NameToInfo[name].file_size if name in self._archive.NameToInfo else 0
-
-
 class Within:
     """An export in the one folder of another place."""
 
@@ -145,12 +106,12 @@ def source(path: Path) -> Iterator[Source]:
     try:
         if path.is_dir():
             yield found(Folder(path))
-        else:
-            with zipfile.ZipFile(path) as archive:
-                yield found(Archive(archive))
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error) as error:
-        words = "il n’est pas entier, ou n’est ni un dossier ni une archive .zip"
-        raise Unreadable(f"l’export ne peut pas être lu : {why(error) if _is_of_system(error) else words}") from error
+            return
+        with path.open("rb") as file:
+            yield found(packed.opened(file))
+    except OSError as error:
+        words = why(error) if error.filename is not None else packed.NOT_WHOLE
+        raise Unreadable(f"l’export ne peut pas être lu : {words}") from error
 
 
 def folders(where: Source) -> Iterator[str]:
@@ -180,8 +141,9 @@ def read(where: Source, name: str) -> bytes | None:
 
 def read_json(where: Source, name: str) -> dict[str, Any]:
     """Return the members of a small JSON object. Raises `Unreadable`."""
+    data = read(where, name) or b""
     try:
-        value = json.loads(read(where, name) or b"")
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"{name} manque ou n’est pas lisible") from error
     if not isinstance(value, dict):
@@ -269,10 +231,6 @@ def _write(payload: Payload) -> str:
         return '{"withheld":true}'
     salt, body = payload
     return f'{{"body":{canonical.quote(body.decode())},"salt":"{salt.hex()}"}}'
-
-
-def _is_of_system(error: Exception) -> TypeGuard[OSError]:
-    return isinstance(error, OSError) and error.filename is not None
 
 
 _AS_WRITTEN = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE

@@ -5,6 +5,10 @@ class Fault(ValueError):  # noqa: N818 — a fault is a state of what was read, 
     """Something that is not of the journal's format, or that does not verify."""
 
 
+class Unreadable(Fault):
+    """The export cannot be read: nothing can be said of the journal."""
+
+
 def why(error: OSError) -> str:
     """Return, in French, why a file could not be read: the system's own words are in whatever language it speaks."""
     name = f"« {error.filename} » " if error.filename else "un fichier "

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import struct
 import zipfile
 
 import independent_auditor as auditor
@@ -14,7 +15,7 @@ import pikepdf
 import pytest
 
 from mespieces.verifier import __main__ as program
-from mespieces.verifier import attached, export, receipt
+from mespieces.verifier import attached, export, packed, receipt
 
 INTACT, TAMPERED, UNCHECKED = 0, 1, 2
 ENGLISH = re.compile(
@@ -100,7 +101,36 @@ def test_journals_nested_without_end_are_walked_without_falling(tmp_path):
     with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
         archive.writestr("previous/x/" * 2_000 + "log.json", b"{}")
     with zipfile.ZipFile(tmp_path / "deep.zip") as archive:
-        assert len(list(export.folders(export.Archive(archive)))) == 2_001
+        assert len(list(export.folders(packed.Archive(archive)))) == 2_001
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_damaged_anywhere_is_read_or_refused_however_it_is_packed(run, journal, tmp_path, method):
+    whole = maker.zipped(journal.files(), tmp_path / "whole.zip", method).read_bytes()
+    chance = random.Random(method)
+    assert run(tmp_path / "whole.zip", "--vkey", journal.vkey)[0] == INTACT
+
+    for number in range(60):
+        data = bytearray(rough(whole, chance))
+        if not number % 10:
+            del data[chance.randrange(len(data)) :]
+        (tmp_path / "export.zip").write_bytes(data)
+        status, told = run(tmp_path / "export.zip", "--vkey", journal.vkey)
+        assert "sur une faute qui est la sienne" not in told, told
+        assert status != UNCHECKED or told.startswith("Vérification impossible")
+
+
+@pytest.mark.parametrize(("method", "flags"), [(9, 0), (93, 0), (99, 0), (8, 1), (8, 0x20), (8, 0x41)])
+def test_an_archive_packed_in_another_way_is_to_be_unpacked(run, journal, tmp_path, method, flags):
+    """Deflate64, as some file managers pack what is large; Zstandard; a password."""
+    data = bytearray(maker.zipped(journal.files(), tmp_path / "export.zip").read_bytes())
+    for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for found in re.finditer(re.escape(signature), bytes(data)):
+            struct.pack_into("<HH", data, found.start() + at, flags, method)
+    (tmp_path / "export.zip").write_bytes(data)
+
+    status, told = run(tmp_path / "export.zip", "--vkey", journal.vkey)
+    assert (status, "décompressez-la, et donnez le dossier" in told, told.count("\n")) == (UNCHECKED, True, 1)
 
 
 # What is said
