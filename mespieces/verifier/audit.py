@@ -75,7 +75,8 @@ def verify(where: Source, trust: Trust, search: issued.Search | None = None) -> 
     report.bound = _bound(audits)
     for kept in (*trust.since, *trust.shown):
         if _log_of(kept.origin) not in audits:
-            report.add([Finding(Code.CHECKPOINT_MISMATCH, max(kept.size - 1, 0), _log_of(kept.origin), kept.origin)])
+            about = f"{_brought(kept, trust)}, du journal {kept.origin}"
+            report.add([Finding(Code.CHECKPOINT_MISMATCH, max(kept.size - 1, 0), _log_of(kept.origin), about)])
     return report
 
 
@@ -130,6 +131,12 @@ def _missing(cited: object, audits: dict[str, "_Audit"]) -> Iterator[Finding]:
             yield Finding(Code.TAIL_LOST, 0, log, _records(size))
 
 
+def _brought(mark: note.Checkpoint, trust: Trust) -> str:
+    """Name a checkpoint that the auditor brought, by what they can find again on their paper."""
+    whose = "celui que vous avez gardé, --since" if mark in trust.since else "celui d’un reçu donné, --receipt"
+    return f"{whose} : {_records(mark.size)}, racine {mark.root.hex()}"
+
+
 def _log_of(origin: str) -> str:
     return origin.rpartition("/")[2]
 
@@ -149,9 +156,9 @@ class _Audit:
         self._own_key = claims.own_key(about)
         self._sizes = {int(match[1]) for match in map(_NOTE, where.names(f"{folder}checkpoints")) if match}
         held = [mark for mark in (*trust.since, *trust.shown) if _log_of(mark.origin) == self.seen.log]
-        roots = ((mark.size, mark.root) for mark in held)
-        marks: list[tuple[int, bytes]] = sorted([*roots, *((size, b"") for size in self._sizes)])
-        self._marks = deque(marks)
+        brought = ((mark.size, mark.root, _brought(mark, trust)) for mark in held)
+        marks = sorted([*brought, *((size, b"", "") for size in self._sizes)])
+        self._marks = deque[tuple[int, bytes, str]](marks)
         purges, recorded = claims.announced(where, f"{folder}journal.jsonl")
         self._tokens = tokens.examine(where, folder, self._sizes, recorded, trust.roots)
         self._tokens.tell(self.seen)
@@ -216,7 +223,7 @@ class _Audit:
     def _reached(self, chain: Chain) -> Iterator[Finding]:
         """Compare the checkpoints that end at the record just read, and those a gap has jumped over."""
         while self._marks and self._marks[0][0] <= chain.next:
-            size, root = self._marks.popleft()
+            size, root, brought = self._marks.popleft()
             if not root:
                 root, code = self._signed(size)
                 if code:
@@ -226,14 +233,14 @@ class _Audit:
             else:
                 trusted = True
             if size != chain.size or root != chain.root():
-                yield self._at(size, Code.CHECKPOINT_MISMATCH)
+                yield self._at(size, Code.CHECKPOINT_MISMATCH, brought)
             elif trusted:
                 self.seen.trusted_size = max(self.seen.trusted_size, size)
 
     def _end(self, chain: Chain) -> Iterator[Finding]:
         """Judge the end: checkpoints beyond it, and for the current journal the checkpoint and record an export closes on."""
         reach = 0
-        for size, root in self._marks:
+        for size, root, _ in self._marks:
             code = None if root else self._signed(size)[1]
             if code:
                 yield self._at(size, code)
@@ -271,8 +278,8 @@ class _Audit:
             return bool(note.read_checkpoint(data, self._trusted))
         return False
 
-    def _at(self, size: int, code: Code) -> Finding:
-        return Finding(code, max(size - 1, 0), self.seen.log, f"{self._folder}checkpoints/{size}.note")
+    def _at(self, size: int, code: Code, brought: str = "") -> Finding:
+        return Finding(code, max(size - 1, 0), self.seen.log, brought or f"{self._folder}checkpoints/{size}.note")
 
 
 def _trusted(trust: Trust, seen: LogReport, *, current: bool) -> list[note.Verifier]:

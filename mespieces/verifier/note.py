@@ -16,7 +16,7 @@ _ED25519 = b"\x01"
 _LARGEST = 64 * 1024
 _LARGEST_SIZE = 2**63
 _COPIED = re.compile(
-    r"\s*(?:journal\s*:?\s*)?([^\s·]+)\s*[·\n]\s*(?:enregistrements\s*:\s*)?([0-9\s]+?)(?:enregistrements?)?\s*\n"
+    r"\s*(?:journal\s*:?\s*)?((?:[0-9a-f][^\S\n]*){32}|[^\s·]+)\s*[·\n]\s*(?:enregistrements\s*:\s*)?([0-9\s]+?)(?:enregistrements?)?\s*\n"
     r"\s*(?:racine\s*:?\s*)?([0-9a-f\s]+)",
     re.IGNORECASE,
 )
@@ -152,7 +152,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
 def parse_copied(data: bytes) -> Checkpoint | None:
     """Return the checkpoint that a person copied from paper or a mail: journal, size and hexadecimal root; or None.
 
-    The words printed around them may be copied too, and lines end as they may.
+    The words printed around them may be copied too, lines end as they may, and phones begin them with a capital.
     """
     found = _COPIED.fullmatch(data.decode("utf-8-sig", "replace"))
     if not found:
@@ -160,7 +160,7 @@ def parse_copied(data: bytes) -> Checkpoint | None:
     size, root = ("".join(part.split()) for part in found.groups()[1:])
     if not re.fullmatch("[1-9][0-9]{0,17}", size) or not re.fullmatch("[0-9a-fA-F]{64}", root):
         return None
-    return Checkpoint(found[1], int(size), bytes.fromhex(root))
+    return Checkpoint("".join(found[1].split()).lower(), int(size), bytes.fromhex(root))
 
 
 def straighten(data: bytes) -> bytes:

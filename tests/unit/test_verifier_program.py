@@ -236,13 +236,25 @@ def test_what_is_no_checkpoint_is_refused_in_words_that_say_what_to_give(run, tm
         "journal {log} · 5\u00a0enregistrements\nracine {grouped}",
         "journal {log}\n5 enregistrements\nracine\n{broken}\n",
         "\n  {log}\n  5\n  {root}\n\n",
+        "{capitals}\n5\n{root}\n",
+        "Journal {first}\n5 Enregistrements\nRacine {root}\n",
+        "{eights}\n5\n{grouped}\n",
+        "JOURNAL {eights} · 5 ENREGISTREMENTS\nRACINE {grouped}\n",
+        "Pieces.example/journal/{capitals}\n5\n{root}\n",
     ],
 )
-def test_what_was_copied_with_the_words_around_it_is_an_anchor_too(run, journal, tmp_path, written):
+def test_what_was_copied_with_the_words_around_it_is_an_anchor_too(run, tmp_path, written):
+    journal = maker.ordinary(seed=0xAB)
     place, kept = maker.save(journal.files(), tmp_path / "export"), tmp_path / "copied.txt"
     root = note.parse_checkpoint(note.split(journal.notes[5])[0]).root.hex()
     grouped = " ".join(root[at : at + 8] for at in range(0, 64, 8))
-    shown = {"log": journal.log, "root": root, "grouped": grouped, "broken": f"{grouped[:35]}\n{grouped[35:]}"}
+    named = {
+        "log": journal.log,
+        "capitals": journal.log.upper(),
+        "first": journal.log.capitalize(),
+        "eights": " ".join(journal.log[at : at + 8] for at in range(0, 32, 8)),
+    }
+    shown = {**named, "root": root, "grouped": grouped, "broken": f"{grouped[:35]}\n{grouped[35:]}"}
 
     kept.write_bytes(written.format(**shown).encode())
 
@@ -251,6 +263,24 @@ def test_what_was_copied_with_the_words_around_it_is_an_anchor_too(run, journal,
         written.format(**{**shown, "root": root[::-1], "grouped": root[::-1], "broken": root[::-1]}).encode()
     )
     assert run(place, "--since", kept)[0] == TAMPERED
+
+
+def test_a_kept_checkpoint_that_is_contradicted_is_named_as_it_was_given(run, journal, tmp_path):
+    place, kept = maker.save(journal.files(), tmp_path / "export"), tmp_path / "paper.txt"
+
+    kept.write_text(f"{journal.log}\n5\n{'ab' * 32}\n")
+    told = run(place, "--since", kept)[1]
+    assert f"(celui que vous avez gardé, --since : 5 enregistrements, racine {'ab' * 32})" in told
+    assert "5.note" not in told
+    kept.write_text(f"{'0' * 32}\n5\n{'ab' * 32}\n")
+    assert f"du journal {'0' * 32})" in run(place, "--since", kept)[1]
+
+    other = maker.Journal()
+    for _ in range(5):
+        other.add("document.consulted", name="Autre")
+    (tmp_path / "recu.json").write_bytes(receipt.write(other.receipt(3)))
+    status, told = run(place, "--receipt", tmp_path / "recu.json", "--vkey", journal.vkey)
+    assert (status, "(celui d’un reçu donné, --receipt : 5 enregistrements" in told) == (TAMPERED, True)
 
 
 def test_a_note_saved_by_an_editor_with_its_own_line_ends_is_an_anchor(run, journal, tmp_path):
