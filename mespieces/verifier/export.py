@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import ENOENT
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -43,27 +43,43 @@ class Source(Protocol):
 
 
 class Folder:
-    """An export in a folder. A link to another is not followed: it could lead back, or anywhere."""
+    """An export in a folder. Raises `Unreadable` for a link among its files: it could lead back, or anywhere.
+
+    Links that lie beside an export, in the folder that was given, are nothing of it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading; what is there and no file, as a pipe that nobody fills, is not."""
-        path = self._path / name
+        path = self._at(name)
         if not path.is_file():
             raise FileNotFoundError(ENOENT, "no file", str(path))
         return path.open("rb")
 
     def names(self, folder: str) -> list[str]:
         """Return the names directly inside a folder."""
-        path = self._path / folder
-        return sorted(item.name for item in path.iterdir() if not item.is_symlink()) if path.is_dir() else []
+        path = self._at(folder)
+        names = sorted(item.name for item in path.iterdir()) if path.is_dir() else []
+        if folder:
+            return [self._at(f"{folder}/{name}").name for name in names]
+        return [name for name in names if not (path / name).is_symlink()]
 
     def size(self, name: str) -> int:
         """Return a file's length."""
-        path = self._path / name
-        return path.stat().st_size if path.is_file() else 0
+        with suppress(Unreadable):
+            path = self._at(name)
+            return path.stat().st_size if path.is_file() else 0
+        return 0
+
+    def _at(self, name: str) -> Path:
+        path = self._path
+        for part in filter(None, name.split("/")):
+            path /= part
+            if path.is_symlink():
+                raise Unreadable(f"« {name} » est un lien, et les liens ne sont pas suivis : donnez l’export lui-même")
+        return path
 
 
 class Within:
@@ -92,7 +108,7 @@ def found(where: Source) -> Source:
     """
     if ABOUT in where.names(""):
         return where
-    folders = [name for name in where.names("") if ABOUT in where.names(name)]
+    folders = [name for name in where.names("") if where.size(f"{name}/{ABOUT}")]
     if len(folders) > 1:
         raise Unreadable(f"{len(folders)} exports sont à cet endroit : donnez-en un seul")
     if not folders:

@@ -84,12 +84,31 @@ def test_an_archive_of_which_two_readers_could_see_two_journals_is_not_read(run,
     assert (status, "archive" in told) == (UNCHECKED, True)
 
 
-def test_links_and_pipes_in_a_folder_lead_nowhere(run, journal, tmp_path):
-    place = maker.save(journal.files(), tmp_path / "export")
+@pytest.mark.parametrize("name", ["journal.jsonl", "checkpoints", "checkpoints/9.note", "timestamps", "previous/loop"])
+def test_an_export_with_a_link_among_its_files_is_not_read_and_nobody_is_accused(run, journal, tmp_path, name):
+    place, moved = maker.save(journal.files(), tmp_path / "export"), tmp_path / "moved"
+    if (place / name).exists():
+        (place / name).rename(moved)
+    else:
+        (place / name).parent.mkdir(exist_ok=True)
+        moved.mkdir()
+    (place / name).symlink_to(moved)
+
+    status, told = run(place, "--vkey", journal.vkey)
+    assert (status, f"« {name} » est un lien" in told, told.count("\n")) == (UNCHECKED, True, 1)
+
+
+def test_what_lies_beside_an_export_is_none_of_it_nor_is_a_pipe(run, journal, tmp_path):
+    place = maker.save(journal.files(), tmp_path / "given" / "export")
     (place / "previous").mkdir()
-    (place / "previous" / "loop").symlink_to(place, target_is_directory=True)
     (place / "previous" / ".DS_Store").touch()
-    assert run(place, "--vkey", journal.vkey)[0] == INTACT
+    (place.parent / "aside").mkdir()
+    for link in ("loop", "aside/log.json", "aside/loop"):
+        (place.parent / link).symlink_to(place)
+    for given in (place, place.parent):
+        assert run(given, "--vkey", journal.vkey)[0] == INTACT
+    (tmp_path / "link").symlink_to(place)  # what was given is what was meant
+    assert run(tmp_path / "link", "--vkey", journal.vkey)[0] == INTACT
 
     (place / "journal.jsonl").unlink()
     os.mkfifo(place / "journal.jsonl")
