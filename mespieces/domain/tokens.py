@@ -40,22 +40,26 @@ def believed(log: str, size: int, number: int, signed: bytes, der: bytes) -> tim
         .limit(_NAMED_BY)
         .tuples()
     )  # fmt: skip
-    told = {"size": size, "number": number, "sha256": hashlib.sha256(der).hexdigest()}
-    for written, salt, body in query:
-        if record.commits(bytes(written), bytes(salt), bytes(body)) and told.items() <= _detail(bytes(body)).items():
-            with suppress(timestamp.TokenRefused):
-                return timestamp.read(signed, der)
+    named = (
+        _detail(bytes(body)) for header, salt, body in query if record.commits(bytes(header), bytes(salt), bytes(body))
+    )
+    # The first record that names it binds it: what is said later makes no other token of it.
+    first = next((told for told in named if (told.get("size"), told.get("number")) == (size, number)), {})
+    if first.get("sha256") == hashlib.sha256(der).hexdigest():
+        with suppress(timestamp.TokenRefused):
+            return timestamp.read(signed, der)
     return None
 
 
 class Comparison:
-    """Told checkpoint by checkpoint and record by record, yields the size of each checkpoint with a token that is not what is said.
+    """Told checkpoint by checkpoint and record by record, yields the record at fault.
 
+    That is the last of a checkpoint with a token that is not what is said, or one that names a token otherwise than a first did.
     Who signed the tokens is not verified again: each was before it was kept, and its record has its SHA-256.
     """
 
     def __init__(self, log: str) -> None:
-        self._rows = anchors.every(log, _ANY)
+        self._log, self._rows = log, anchors.every(log, _ANY)
         self._next = next(self._rows, None)
         self._waiting: dict[tuple[int, int], _Named] = {}
 
@@ -64,26 +68,34 @@ class Comparison:
         while (row := self._next) is not None and row.size <= size:
             self._next = next(self._rows, None)
             if not _states(row, signed):
-                yield row.size
-            digest = hashlib.sha256(bytes(row.der)).hexdigest()
-            self._waiting[row.size, row.number] = _Named(digest, row.authority, record.format_time(row.time))
+                yield row.size - 1
+            self._waiting[row.size, row.number] = _named(row)
             if len(self._waiting) > _MOST:
                 oldest = next(iter(self._waiting))
                 del self._waiting[oldest]
-                yield oldest[0]
+                yield oldest[0] - 1
 
-    def anchored(self, body: Mapping[str, Any]) -> Iterator[int]:
+    def anchored(self, sequence: int, body: Mapping[str, Any]) -> Iterator[int]:
         """Take the verified `proof` of a `journal.anchored` record."""
         match body:
             case {
                 "detail": {"size": int(size), "number": int(number), "sha256": sha256, "authority": who, "time": time}
             }:
-                if self._waiting.pop((size, number), None) != (sha256, who, time):
-                    yield size
+                said, bound = (sha256, who, time), self._waiting.pop((size, number), None)
+                before = anchors.kept(self._log, size, number) if bound is None else None
+                if size > sequence or (before and _named(before) != said):
+                    yield sequence
+                elif not before and bound != said:
+                    yield size - 1
 
     def finish(self) -> Iterator[int]:
         """Yield those that no record names."""
-        yield from (size for size, _ in self._waiting)
+        yield from (size - 1 for size, _ in self._waiting)
+
+
+def _named(row: JournalTimestamp) -> _Named:
+    """Return what the record of a token kept is to say of it."""
+    return _Named(hashlib.sha256(bytes(row.der)).hexdigest(), row.authority, record.format_time(row.time))
 
 
 def _detail(body: bytes) -> Mapping[str, Any]:

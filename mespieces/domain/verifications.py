@@ -255,17 +255,17 @@ class _Beside:
         if line.proof is None and not self._owners.agree(line):
             found.append(f"{line.sequence} PURGED_TOO_EARLY")
         if chain.proof is not None and line.operation == anchors.ANCHORED:
-            found += [_at(size, "BAD_TIMESTAMP") for size in self._tokens.anchored(chain.proof)]
+            found += [f"{one} BAD_TIMESTAMP" for one in self._tokens.anchored(line.sequence, chain.proof)]
         return found
 
     def published(self, size: int, signed: bytes) -> Iterator[str]:
         """Take a checkpoint that was reached."""
-        yield from (_at(one, "BAD_TIMESTAMP") for one in self._tokens.over(size, signed))
+        yield from (f"{one} BAD_TIMESTAMP" for one in self._tokens.over(size, signed))
 
     def finish(self) -> Iterator[str]:
         """Yield what only the end tells."""
         yield from (f"{sequence} {Beside.TABLE_ALTERED}" for sequence in self._rows.finish())
-        yield from (_at(size, "BAD_TIMESTAMP") for size in self._tokens.finish())
+        yield from (f"{one} BAD_TIMESTAMP" for one in self._tokens.finish())
         yield from (f"{day} {Beside.ACTIVITY_ALTERED}" for day in self._tally.wrong())
 
 

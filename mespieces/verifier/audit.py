@@ -159,13 +159,13 @@ class _Audit:
         brought = ((mark.size, mark.root, _brought(mark, trust)) for mark in held)
         marks = sorted([*brought, *((size, b"", "") for size in self._sizes)])
         self._marks = deque[tuple[int, bytes, str]](marks)
-        purges, recorded = claims.announced(where, f"{folder}journal.jsonl")
-        self._tokens = tokens.examine(where, folder, self._sizes, recorded, trust.roots)
+        self._told = claims.announced(where, f"{folder}journal.jsonl")
+        self._tokens = tokens.examine(where, folder, self._sizes, self._told.tokens, trust.roots)
         self._tokens.tell(self.seen)
         shown = {mark.size for mark in held if mark in trust.shown}
-        self.named = tokens.named(recorded, self.seen.log, shown)
+        self.named = tokens.named(self._told.tokens, self.seen.log, shown)
         self._dated = self._tokens.stamped
-        self.purges = list(purge.bounded(purges, self._dated))
+        self.purges = list(purge.bounded(self._told.purges, self._dated))
         """What this journal announces, of itself or of those it continues."""
         # A token that nobody checked may be anything: it makes no record any safer.
         kept = [mark.size for mark in held if mark in trust.since]
@@ -181,6 +181,9 @@ class _Audit:
         """Yield what is wrong with this journal, of which all `purges` are announced; fill `seen`. Raises `Unreadable`."""
         for size, about in self._tokens.faults:
             yield Finding(Code.BAD_TIMESTAMP, max(size - 1, 0), self.seen.log, about)
+        for sequence, name in self._told.contradicted:
+            about = f"cet enregistrement nomme {name} hors de son tour, ou autrement qu’un premier"
+            yield Finding(Code.BAD_TIMESTAMP, sequence, self.seen.log, about)
         if not self._own_key or (self._current and self._trusted and self._own_key[0] not in self._trusted):
             yield Finding(Code.BAD_SIGNATURE, 0, self.seen.log, f"{self._folder}log.json")
         name = f"{self._folder}journal.jsonl"

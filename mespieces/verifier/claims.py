@@ -3,27 +3,35 @@
 import io
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from mespieces.verifier import canonical, export, note, purge, record
 from mespieces.verifier.export import Source
 
 
-def announced(where: Source, name: str) -> tuple[list[purge.Purge], dict[str, str]]:
-    """Return what the journal says of its own payloads and tokens: its purges, and each token's SHA-256 by file name.
+class Told(NamedTuple):
+    """What a journal says of its own payloads and tokens."""
 
-    Raises `Unreadable`.
-    """
-    purges: list[purge.Purge] = []
-    anchors: dict[str, str] = {}
+    purges: list[purge.Purge]
+    tokens: dict[str, str]
+    """Each token's SHA-256 by file name, as the first record that names it says."""
+    contradicted: list[tuple[int, str]]
+    """The records (sequence, file name) that name a token otherwise than a first one, or before its checkpoint could be."""
+
+
+def announced(where: Source, name: str) -> Told:
+    """Return what the journal says of its purges and tokens. Raises `Unreadable`."""
+    told = Told([], {}, [])
     for line in _telling(where, name):
         with suppress(export.LineRefused, record.HeaderNotCanonical, canonical.NotCanonical):
             data, payload, _ = export.parse_line(line)
             header = record.parse(data)
             if isinstance(payload, tuple) and record.commit("proof", *payload) == header.proof:
-                purges += purge.announced(header, payload[1]) if header.operation == "journal.purged" else []
-                anchors |= _anchor(header, payload[1])
-    return purges, anchors
+                if header.operation == "journal.purged":
+                    told.purges.extend(purge.announced(header, payload[1]))
+                elif header.operation == "journal.anchored":
+                    _bind(told, header, payload[1])
+    return told
 
 
 def cited(where: Source, name: str) -> dict[str, Any]:
@@ -68,12 +76,16 @@ def _telling(where: Source, name: str) -> Iterator[bytes]:
             yield from (line for line in io.BytesIO(block) if _PURGED in line or _ANCHORED in line)
 
 
-def _anchor(header: record.Header, body: bytes) -> dict[str, str]:
-    """Return the SHA-256 that a `journal.anchored` record gives of its token, by the token's file name."""
+def _bind(told: Told, header: record.Header, body: bytes) -> None:
+    """Bind a token's file name to the SHA-256 that a `journal.anchored` record gives of it: once, whatever is said later."""
     detail: Any = canonical.parse_object(body).get("detail")
-    if header.operation != "journal.anchored" or not isinstance(detail, dict):
-        return {}
-    return {f"{detail.get('size')}.{detail.get('number')}.tsr": str(detail.get("sha256"))}
+    if not isinstance(detail, dict):
+        return
+    size, sha256 = detail.get("size"), str(detail.get("sha256"))
+    name = f"{size}.{detail.get('number')}.tsr"
+    early = isinstance(size, int) and size > header.sequence
+    if early or told.tokens.setdefault(name, sha256) != sha256:
+        told.contradicted.append((header.sequence, name))
 
 
 _PURGED = rb"\"operation\":\"journal.purged\""

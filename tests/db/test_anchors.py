@@ -1,6 +1,7 @@
 """Certain dates: the journal is dated by third parties, and reading never waits for them."""
 
 import dataclasses
+import hashlib
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ import pytest
 from backups import unguard
 
 from mespieces import models
-from mespieces.domain import anchors, continuity, exports, journal, verifications
+from mespieces.domain import anchors, continuity, exports, journal, tokens, verifications
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
 from mespieces.models import JournalCheckpoint, JournalTimestamp
+from mespieces.verifier import audit, export, note, record
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +264,37 @@ def test_a_token_that_is_not_what_is_shown_beside_it_is_named(dated, second, cha
 
     size = JournalCheckpoint.get().size
     assert set(found.findings) == {f"{size - 1} BAD_TIMESTAMP"}
+
+
+def test_a_second_record_about_one_token_is_named_as_the_auditor_s_program_names_it(dated, tsa, second, tmp_path):
+    """Whoever appends as the service does would have a token that came later dated by the journal itself."""
+    assert anchors.keep_up(dated)
+    row = JournalTimestamp.get()
+    signed, der = bytes(JournalCheckpoint.get(size=row.size).note), bytes(row.der)
+    detail = {
+        "size": row.size,
+        "number": 1,
+        "root": "",
+        "authority": row.authority,
+        "time": record.format_time(row.time),
+    }
+    for digest, faults in ((hashlib.sha256(der).hexdigest(), False), ("0" * 64, True)):
+        with models.write():
+            journal.append(dated, anchors.ANCHORED, detail={**detail, "sha256": digest})
+        again = journal.head().size - 1
+        assert verifications.verify(dated).findings == ((f"{again} BAD_TIMESTAMP",) if faults else ())
+
+    exports.write(dated, tmp_path / "export", by=journal.OPERATOR)
+    with export.source(tmp_path / "export") as where:
+        trust = audit.Trust(keys=[note.parse_vkey(anchors.checkpoints.vkey(dated))], roots=[tsa.root])
+        found = audit.verify(where, trust).findings
+    assert [(one.code, one.sequence) for one in found] == [("BAD_TIMESTAMP", again)]
+    assert tokens.believed(row.log, row.size, 1, signed, der)
+    stamp = dated.authorities[1].stamp(signed, dated.clock)
+    with models.write():
+        digest = hashlib.sha256(stamp.der).hexdigest()
+        journal.append(dated, anchors.ANCHORED, detail={**detail, "sha256": digest})
+    assert tokens.believed(row.log, row.size, 1, signed, stamp.der) is None
 
 
 def test_many_tokens_over_many_checkpoints_and_one_checkpoint_are_as_they_are_said(dated, tsa):

@@ -575,6 +575,48 @@ def test_a_token_below_a_root_of_a_given_name_that_did_not_sign_it_is_named(run,
     assert (status, "(timestamps/5.3.tsr)" in told, "(timestamps/5.2.tsr)" in told) == (TAMPERED, True, False)
 
 
+def test_a_second_record_about_one_token_replaces_it_nowhere_and_is_named_itself(
+    run, journal, dated, saved, tsa, tmp_path
+):
+    first = journal.tokens["5.1.tsr"]
+    named(journal, 1, first)
+    other = tsa.reply(tsa.query(journal.notes[5]))
+    named(journal, 1, other)
+    journal.close()
+    anchors, given = ("--vkey", journal.vkey, "--tsa-root", tsa.pem), ("--receipt", saved(dated))
+    sequence = len(journal.records) - 2
+
+    replaced = maker.save(journal.files(), tmp_path / "replaced")
+    kept = maker.save({**journal.files(), "timestamps/5.1.tsr": first}, tmp_path / "kept")
+    for place, more in ((replaced, [4]), (kept, [])):
+        for brought in (anchors, anchors[:2]):
+            result = json.loads(run(place, *given, *brought, "--json")[1])
+            assert result["status"] == TAMPERED
+            faults = [(one["code"], one["sequence"]) for one in result["findings"]]
+            assert faults == [("BAD_TIMESTAMP", at) for at in (*more, sequence)]
+            assert result["receipts"][0]["facts"]  # it is accused of nothing
+    assert f"BAD_TIMESTAMP {sequence} :" in run(kept, *anchors)[1]
+    assert "cet enregistrement nomme 5.1.tsr hors de son tour, ou autrement qu’un premier" in run(kept, *anchors)[1]
+
+
+def test_a_token_named_again_as_it_was_is_no_fault_and_one_named_before_its_checkpoint_is(run, journal, tsa, tmp_path):
+    token = journal.tokens["5.1.tsr"]
+    named(journal, 1, token)
+    named(journal, 1, token)
+    journal.close()
+    anchors = ("--vkey", journal.vkey, "--tsa-root", tsa.pem)
+    assert run(maker.save(journal.files(), tmp_path / "again"), *anchors)[0] == INTACT
+
+    size = len(journal.records) + 1
+    early = journal.add("journal.anchored", detail={"size": size, "number": 1, "sha256": "0" * 64})
+    journal.tokens[f"{size}.1.tsr"] = token = tsa.reply(tsa.query(journal.checkpoint()))
+    journal.add("journal.anchored", detail={"size": size, "number": 1, "sha256": hashlib.sha256(token).hexdigest()})
+    journal.close()
+    status, told = run(maker.save(journal.files(), tmp_path / "early"), *anchors)
+    assert (status, told.count("BAD_TIMESTAMP"), f"BAD_TIMESTAMP {early + 1} :" in told) == (TAMPERED, 1, False)
+    assert f"BAD_TIMESTAMP {early} :" in told
+
+
 def test_a_receipt_s_token_is_to_the_byte_the_one_that_the_export_names(run, journal, dated, saved, tsa, tmp_path):
     """Some of a token's bytes are under no signature, as certificates sent for convenience: the journal's own hash covers them."""
     sha256 = hashlib.sha256(dated.timestamp).hexdigest()
