@@ -232,7 +232,7 @@ Vérifier, hors ligne
    mespieces-verify --receipt . {keys}
 
    Il dit ce que prouve chaque reçu et, de chaque attestation PDF, qu’elle est celle qui a été établie, puis INTACT ; ou bien
-   il nomme ce qui a été altéré.
+   il nomme ce qui a été altéré, ou ce qu’aucun reçu d’ici ne confirme.
 
 3. La clé est celle du journal de ce service. Elle ne prouve rien tant qu’elle ne vient que d’ici : comparez-la à celle
    que vous, ou la personne qui contrôle, avez notée par ailleurs ({site}/audit).

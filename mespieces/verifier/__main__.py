@@ -180,7 +180,8 @@ def _conclude(options: argparse.Namespace, trust: audit.Trust, seen: telling.See
         if given.is_wrong(one, finding) and (trust.keys or finding.code != Code.BAD_SIGNATURE)
     ]
     # An export that nothing ties to the auditor's anchors accuses no PDF.
-    if wrong or (report and (report.counts or (report.bound and "foreign" in seen.pdfs))):
+    strange = (not report or report.bound) and {"altered", "foreign"} & set(seen.pdfs)
+    if wrong or strange or (report and report.counts):
         return TAMPERED, "ALTÉRÉ : ce qui a été présenté n’est pas ce qui avait été scellé."
     doubt = _doubt(trust, seen)
     if doubt:
@@ -213,7 +214,7 @@ def _doubt(trust: audit.Trust, seen: telling.Seen) -> str:
         return missing
     if (seen.report and not seen.report.bound) or not all(one.verdict.checkpoint for one in seen.receipts):
         return "les ancres données ne couvrent pas tout ce qui est présenté"
-    if {"hidden", "later", "bare"} & set(seen.pdfs):
+    if {"hidden", "later", "unconfirmed", "bare"} & set(seen.pdfs):
         return "rien ne dit que ce PDF, ou l’un d’eux, est celui que ce journal a remis"
     return ""
 

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mespieces.verifier import audit, issued, note, receipt, timestamp, tokens
+from mespieces.verifier import audit, dossier, issued, note, receipt, timestamp, tokens
 from mespieces.verifier.faults import Fault
 from mespieces.verifier.findings import Code, Finding
 
@@ -45,6 +46,14 @@ class Examined(NamedTuple):
     pdfs: list[issued.Pdf]
 
 
+class _File(NamedTuple):
+    """A file to be read: whether it came in a folder, and the SHA-256 that a dossier's list announces under its name."""
+
+    path: Path
+    of_folder: bool = False
+    announced: str = ""
+
+
 def examine(paths: Sequence[Path], trust: audit.Trust) -> Examined:
     """Verify every receipt of these files, and of the files of these folders. Raises `Fault` for what is none, `OSError`.
 
@@ -52,8 +61,8 @@ def examine(paths: Sequence[Path], trust: audit.Trust) -> Examined:
     """
     found = Examined([], [])
     roots: dict[tuple[str, int], bytes] = {}
-    for path in (one for given_path in paths for one in _files(given_path)):
-        for name, data in _held(path, found.pdfs):
+    for file in (one for path in paths for one in _files(path)):
+        for name, data in _held(file, found.pdfs):
             given = _verified(name, _parsed(name, data), trust)
             seen = given.verdict.checkpoint
             if seen and roots.setdefault((seen.origin, seen.size), seen.root) != seen.root:
@@ -94,42 +103,63 @@ def _compared(one: Given, named: tokens.Named) -> Given:
     return _void(one, Code.BAD_TIMESTAMP, _NO_ROOT) if one.token == _UNVOUCHED and not hashes else one
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """Give the file, or the receipts and PDFs of a folder and of those in it. Raises `NothingCarried` for one without any."""
+def _files(path: Path) -> Iterator[_File]:
+    """Give the file, or the receipts and PDFs of a folder and of those in it. Raises `NothingCarried` for one without any.
+
+    What a file manager leaves beside them, with a name that begins with a dot, is none.
+    """
     if not path.is_dir():
-        yield path
+        yield _File(path)
         return
-    inside = [one for folder in (path, *filter(Path.is_dir, path.iterdir())) for one in folder.iterdir()]
+    inside = [one for folder in (path, *filter(Path.is_dir, _shown(path))) for one in _shown(folder)]
     found = sorted(one for one in inside if one.suffix.lower() in {".json", ".pdf"} and one.is_file())
     if not found:
-        raise NothingCarried(f"aucun reçu dans le dossier « {path.name} »")
-    yield from found
+        raise NothingCarried(f"aucun reçu dans le dossier « {path.resolve().name} »")
+    announced = dossier.announced(path)
+    for one in found:
+        yield _File(one, True, announced.get(dossier.spelled(one.relative_to(path).as_posix()), ""))
 
 
-def _held(path: Path, pdfs: list[issued.Pdf]) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as file:
-        data = file.read(LARGEST + 1)
+def _shown(folder: Path) -> list[Path]:
+    return [one for one in folder.iterdir() if not one.name.startswith(".")]
+
+
+def _held(file: _File, pdfs: list[issued.Pdf]) -> Iterator[tuple[str, bytes]]:
+    path = file.path
+    with path.open("rb") as stream:
+        data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise Fault(f"« {path.name} » est trop grand pour être un reçu ou une attestation")
     if data.startswith(b"PK"):
         raise Fault(f"« {path.name} » est une archive : décompressez-la, et donnez le dossier")
-    if b"%PDF-" not in data[:1024]:
+    if b"%PDF-" not in data[:1024] and not file.announced:
         yield path.name, data
         return
+    carried, made = _read_pdf(file, data)
+    digest = hashlib.sha256(data).hexdigest()
+    pdfs.append(issued.Pdf(path.name, digest, made, not carried, file.of_folder, file.announced))
+    for name, text in carried.items():
+        yield f"{path.name}, {name}", text
+
+
+def _read_pdf(file: _File, data: bytes) -> tuple[dict[str, bytes], datetime | None]:
+    """Return the receipts in a PDF, and when it says that it was made. Raises `Fault`.
+
+    In one that is announced nothing needs to be read: its bytes tell whether it is what was issued.
+    """
     # Reading PDFs takes a library that no JSON receipt needs.
     from mespieces.verifier import attached
 
     try:
-        carried, made = attached.receipts(data), attached.made(data)
-    except attached.PdfLocked as error:
-        raise Fault(
-            f"« {path.name} » est protégé par un mot de passe : donnez le PDF tel qu’il a été remis, sans le protéger"
-        ) from error
+        return attached.receipts(data), attached.made(data)
     except attached.PdfRefused as error:
-        raise Fault(f"« {path.name} » n’est pas un PDF qui puisse être lu") from error
-    pdfs.append(issued.Pdf(path.name, hashlib.sha256(data).hexdigest(), made, bare=not carried))
-    for name, text in carried.items():
-        yield f"{path.name}, {name}", text
+        if file.announced:
+            return {}, None
+        if isinstance(error, attached.PdfLocked):
+            words = "est protégé par un mot de passe : donnez le PDF tel qu’il a été remis, sans le protéger"
+        else:
+            words = "n’est pas un PDF qui puisse être lu"
+        raise Fault(f"« {file.path.name} » {words}") from error
 
 
 def _verified(name: str, read: receipt.Receipt, trust: audit.Trust) -> Given:

@@ -10,19 +10,22 @@ ISSUED = "attestation.issued"
 _COMPOSED = timedelta(hours=1)
 """At most so long after the hour that a PDF bears is it journaled: those of one archive are composed first."""
 
-State = Literal["issued", "foreign", "later", "hidden", "unsought", "bare"]
+State = Literal["issued", "altered", "foreign", "later", "hidden", "unconfirmed", "unsought", "bare"]
 
 
 class Pdf(NamedTuple):
     """A PDF that was given: its name, the SHA-256 of its bytes, when it says that it was made, which nothing proves.
 
-    A `bare` one carries no receipt: nothing else can be said of it.
+    A `bare` one carries no receipt: nothing else can be said of it. One of a folder was given with the receipts in it, and may have
+    been `announced` there: the SHA-256 that the list of a dossier gives of the PDF of this name.
     """
 
     name: str
     sha256: str
     made: datetime | None
     bare: bool = False
+    of_folder: bool = False
+    announced: str = ""
 
 
 class Issue(NamedTuple):
@@ -40,14 +43,17 @@ class Search:
         self.pdfs = list(pdfs)
         self.found: dict[str, Issue] = {}
         """By the PDF's SHA-256, the first record of its handing over."""
+        self.seen = False
+        """Whether the handing over of a PDF, of these or of others, could be read."""
         self.hidden = 0
         """Records of this kind that cannot be read: each may be of any PDF."""
-        self._wanted = {pdf.sha256 for pdf in self.pdfs}
+        self._wanted = {digest for pdf in self.pdfs for digest in (pdf.sha256, pdf.announced) if digest}
 
     def look(self, header: record.Header, facts: Any) -> None:
         """Look at one `attestation.issued` record; its facts are None when they are purged, withheld, or not those sealed."""
         match facts:
             case {"detail": {"fingerprint": str(sha256)}}:
+                self.seen = True
                 if sha256 in self._wanted:
                     self.found.setdefault(sha256, Issue(header.log, header.sequence, header.time))
             case _:
@@ -61,7 +67,11 @@ class Search:
         """
         if pdf.sha256 in self.found:
             return "issued"
+        if pdf.announced in self.found:
+            return "altered"
         if not ends:
+            if pdf.of_folder and self.seen:
+                return "unconfirmed"
             return "bare" if pdf.bare else "unsought"
         if self.hidden or not whole:
             return "hidden"

@@ -142,7 +142,7 @@ def _dated(one: Given) -> str:
 
 
 def _of_pdf(pdf: issued.Pdf, state: issued.State, seen: Seen) -> list[str]:
-    at = seen.search.found.get(pdf.sha256)
+    at = seen.search.found.get(pdf.announced if state == "altered" else pdf.sha256)
     words = f"{_PDFS[state]} {at.sequence} du journal {at.log}, le {at.time}" if at else _PDFS[state]
     return [f"PDF {pdf.name} : {words}", f"  SHA-256 {pdf.sha256}"]
 
@@ -157,11 +157,13 @@ _TOKENS: dict[Token, str] = {
 }
 _PDFS: dict[issued.State, str] = {
     "issued": "remis tel quel, octet pour octet, selon l’enregistrement",
+    "altered": "changé : ses octets ne sont plus ceux du PDF que le dossier annonce sous ce nom, et qui a été remis selon l’enregistrement",
     "foreign": "aucun enregistrement de cet export n’est celui de sa remise, et tous se lisent : "
     "ce n’est pas le PDF que ce journal a remis",
     "later": "il se dit établi moins d’une heure avant la fin de cet export, ou depuis, et sa remise peut avoir été inscrite plus tard : "
     "demandez un export plus récent, qui dira s’il a été remis",
     "hidden": "cet export ne permet pas de dire s’il a été remis : des enregistrements de remise ne s’y lisent pas",
+    "unconfirmed": "aucun des reçus donnés n’est celui de sa remise : il a été changé, ou vient d’ailleurs",
     "bare": "aucun reçu n’y est joint, et ses pages seules ne prouvent rien : donnez aussi un export, ou le reçu de sa remise",
     "unsought": "pour savoir s’il a été remis tel quel, donnez aussi un export, ou le reçu de sa remise (attestation.issued)",
 }

@@ -130,6 +130,11 @@ def test_a_dossier_unpacked_says_by_itself_that_its_pdfs_were_issued(gateways, d
     status, told = program(tmp_path, "--receipt", "dossier", "--vkey", checkpoints.vkey(gateways))
     assert (status, told.count("remis tel quel")) == (0, 4), told
 
+    for number, pdf in enumerate(sorted((tmp_path / "dossier" / "attestations").iterdir()), start=1):
+        pdf.write_bytes(pdf.read_bytes() + b"\n")
+        status, told = program(tmp_path / "dossier", "--receipt", ".", "--vkey", checkpoints.vkey(gateways))
+        assert (status, told.count("remis tel quel"), f"PDF {pdf.name} : changé" in told) == (1, 4 - number, True), told
+
 
 def test_an_export_says_which_pdf_was_issued(gateways, deposit, tmp_path):
     with opened(drawn(gateways, deposit)[0]) as archive:

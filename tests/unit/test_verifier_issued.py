@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import unicodedata
 from datetime import timedelta
 
 import journal_maker as maker
@@ -192,6 +194,119 @@ def test_the_receipt_of_a_handing_over_proves_it_without_an_export(run, journal,
     assert state(run(*arguments, "--json")[1]) == ["unsought"]
     other = maker.ordinary(2)
     assert state(run(*arguments[:-1], other.vkey, "--json")[1]) == ["unsought"]
+
+
+# A dossier, unpacked
+
+
+@pytest.fixture
+def dossier(journal, attestation, tmp_path):
+    """A folder as a dossier is unpacked: two PDFs, the receipts of their handing over, and the list of what it holds."""
+    folder, name = tmp_path / "dossier", "Attestation de dépôt.pdf"
+    for part in ("attestations", "recus"):
+        (folder / part).mkdir(parents=True)
+    listed = "Dossier de preuve\n\nCe qu’il contient\n\n"
+    for number, title in enumerate(("Attestation", "Relevé")):
+        made = attestation(title=title, name=name if not number else "Relevé.pdf")
+        sequence = issue(journal, made)
+        listed += f"  attestations/{made.name}\n    SHA-256 {hashlib.sha256(made.read_bytes()).hexdigest()}\n"
+        (folder / "recus" / f"recu-{sequence}.json").write_bytes(receipt.write(journal.receipt(sequence)))
+        made.rename(folder / "attestations" / made.name)
+    (folder / "LISEZ-MOI.txt").write_bytes(listed.replace("\n", "\r\n").encode("utf-8-sig"))
+    (folder / "attestations" / "._Relevé.pdf").write_bytes(
+        b"\0\5\x16\7"
+    )  # as some file managers leave beside each file
+    (folder / ".recus").mkdir()
+    (folder / ".recus" / "x.json").write_bytes(b"")
+    return folder
+
+
+def another(path):
+    with pikepdf.open(path, allow_overwriting_input=True) as document:
+        document.docinfo["/Title"] = "Autre"
+        document.save()
+
+
+def locked(path):
+    with pikepdf.open(path, allow_overwriting_input=True) as document:
+        document.save(encryption=pikepdf.Encryption(owner="a", user="a"))
+
+
+CHANGES = {
+    "another title": another,
+    "a password": locked,
+    "a byte more": lambda path: path.write_bytes(path.read_bytes() + b"\n"),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:50]),
+    "emptied": lambda path: path.write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_pdf_of_a_dossier_that_was_changed_is_named(run, journal, dossier, change):
+    given = ("--receipt", dossier, "--vkey", journal.vkey)
+    status, told = run(*given)
+    assert (status, told.count("remis tel quel")) == (INTACT, 2)
+    CHANGES[change](dossier / "attestations" / "Attestation de dépôt.pdf")
+
+    status, told = run(*given)
+    assert (status, told.splitlines()[-1][:7]) == (TAMPERED, "ALTÉRÉ ")
+    assert "PDF Attestation de dépôt.pdf : changé :" in told
+    assert told.count("remis tel quel") == 1
+    assert state(run(*given, "--json")[1]) == ["altered", "issued"]
+    assert run(*given[:2])[0] == UNCHECKED  # without the key no receipt says what was issued
+    assert run(*given[:2], "--vkey", maker.ordinary(2).vkey)[0] == UNCHECKED
+
+
+def test_the_names_of_a_dossier_are_read_as_any_disk_spells_them(run, journal, dossier):
+    path = dossier / "attestations" / unicodedata.normalize("NFD", "Attestation de dépôt.pdf")
+    (dossier / "attestations" / "Attestation de dépôt.pdf").rename(path)
+    another(path)
+
+    assert run("--receipt", dossier, "--vkey", journal.vkey)[0] == TAMPERED
+
+
+def test_a_pdf_that_no_receipt_of_its_folder_confirms_is_concluded_about_neither_way(
+    run, journal, attestation, dossier
+):
+    given = ("--receipt", dossier, "--vkey", journal.vkey)
+    added = attestation(title="Autre", name="autre.pdf")
+    added.rename(dossier / "attestations" / added.name)
+    status, told = run(*given)
+    assert (status, "PDF autre.pdf : aucun des reçus donnés n’est celui de sa remise" in told) == (UNCHECKED, True)
+    assert "NON CONCLU" in told.splitlines()[-1]
+    (dossier / "attestations" / added.name).unlink()
+
+    another(dossier / "attestations" / "Relevé.pdf")
+    (dossier / "LISEZ-MOI.txt").unlink()
+    assert state(run(*given, "--json")[1]) == ["issued", "unconfirmed"]
+    assert run(*given)[0] == UNCHECKED
+
+
+def test_a_list_that_announces_what_no_receipt_confirms_accuses_nothing(run, journal, dossier):
+    read_me = dossier / "LISEZ-MOI.txt"
+    true = read_me.read_bytes()
+    read_me.write_bytes(re.sub(rb"SHA-256 \w+", b"SHA-256 " + b"0" * 64, true))
+    assert run("--receipt", dossier, "--vkey", journal.vkey)[0] == INTACT
+    another(dossier / "attestations" / "Relevé.pdf")
+    assert state(run("--receipt", dossier, "--vkey", journal.vkey, "--json")[1]) == ["issued", "unconfirmed"]
+
+
+def test_an_empty_folder_is_told_by_its_name(run, journal, tmp_path, monkeypatch):
+    (tmp_path / "vide").mkdir()
+    monkeypatch.chdir(tmp_path / "vide")
+
+    status, told = run("--receipt", ".", "--vkey", journal.vkey)
+    assert (status, "aucun reçu dans le dossier « vide »" in told) == (UNCHECKED, True)
+
+
+def test_a_record_of_no_fingerprint_accuses_no_pdf(run, journal, attestation, tmp_path):
+    journal.add("attestation.issued", detail={"kind": "deposit", "fingerprint": ""})
+    issue(journal, attestation())
+    place = maker.save(journal.files(), tmp_path / "export")
+
+    assert state(run(place, "--receipt", attestation(AFTER, title="A"), "--vkey", journal.vkey, "--json")[1]) == [
+        "later"
+    ]
 
 
 def test_a_pdf_without_receipts_that_no_record_names_proves_nothing(run, journal, attestation, tmp_path):
