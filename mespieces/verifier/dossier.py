@@ -14,9 +14,10 @@ def announced(folder: Path) -> dict[str, str]:
 
     It may have been changed as well: it accuses a PDF only where a receipt says that this SHA-256 was issued.
     """
-    data = b""
-    with suppress(OSError), (folder / READ_ME).open("rb") as file:
-        data = file.read(_LARGEST)
+    path, data = folder / READ_ME, b""
+    if path.is_file():  # and no pipe, which nobody fills
+        with suppress(OSError), path.open("rb") as file:
+            data = file.read(_LARGEST)
     return {spelled(name): sha256 for name, sha256 in _LISTED.findall(data.decode("utf-8-sig", "replace"))}
 
 

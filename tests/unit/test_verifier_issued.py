@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import unicodedata
 from datetime import timedelta
@@ -278,6 +279,7 @@ def test_a_pdf_that_no_receipt_of_its_folder_confirms_is_concluded_about_neither
 
     another(dossier / "attestations" / "Relevé.pdf")
     (dossier / "LISEZ-MOI.txt").unlink()
+    os.mkfifo(dossier / "LISEZ-MOI.txt")
     assert state(run(*given, "--json")[1]) == ["issued", "unconfirmed"]
     assert run(*given)[0] == UNCHECKED
 
