@@ -42,11 +42,23 @@ class Receipt:
     `dated` is when it existed at the latest, as the token of `authority` says; None and "" while provisional.
     """
 
-    name: str
+    log: str
+    sequence: int
     data: bytes
     recorded: datetime
     dated: datetime | None
     authority: str
+
+    @property
+    def name(self) -> str:
+        """What it is called inside an attestation or a dossier: easily typed in a command."""
+        return f"recu-{self.sequence}-{self.log[:8]}.json"
+
+    @property
+    def title(self) -> str:
+        """What it is called alone, in its holder's downloads."""
+        word = "Reçu" if self.dated else "Reçu provisoire"
+        return f"{word} {self.sequence} du journal {self.log[:8]}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +229,8 @@ class Press:
         header, _, _, findings = receipt.verify(made, self._trusted)
         if header is None or findings:
             raise evidence.disagreement(held.log, held.sequence, f"its receipt is refused, {findings[0].code}")
-        name = f"recu-{held.sequence}-{held.log[:8]}.json"
         recorded = record.parse_time(header.time)
-        return Receipt(name, receipt.write(made), recorded, carrier.dated, carrier.authority)
+        return Receipt(held.log, held.sequence, receipt.write(made), recorded, carrier.dated, carrier.authority)
 
     def _carrier(self, log: str, sequence: int) -> _Carrier | None:
         found = self._carriers.get(log)

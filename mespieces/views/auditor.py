@@ -187,7 +187,7 @@ def complete() -> Response | tuple[str, int]:
     except Invalid as error:
         return render_template("audit/verify.html", examined=None, errors={error.field: str(error)}), 422
     if len(made) == 1:
-        return streams.kept(made[0].data, "application/json", made[0].name)
+        return streams.receipt(made[0])
     return streams.kept(_archive(made), "application/zip", "Reçus datés.zip")
 
 
@@ -209,7 +209,9 @@ def _archive(made: list[receipts.Receipt]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for one in made:
-            archive.writestr(zipfile.ZipInfo(one.name, date_time=(1980, 1, 1, 0, 0, 0)), one.data, zipfile.ZIP_DEFLATED)
+            archive.writestr(
+                zipfile.ZipInfo(one.title, date_time=(1980, 1, 1, 0, 0, 0)), one.data, zipfile.ZIP_DEFLATED
+            )
     return out.getvalue()
 
 
@@ -239,5 +241,6 @@ def _told(examined: authenticity.Examined) -> dict[str, object]:
 
 def _note(signed: bytes, size: int) -> Response:
     response = Response(signed, mimetype="text/plain")
-    response.headers["Content-Disposition"] = f'inline; filename="{size}.note"'
+    # To keep, not to read: the commands of the audit page take the file by this name.
+    response.headers["Content-Disposition"] = f'attachment; filename="{size}.note"'
     return response

@@ -179,7 +179,7 @@ def give_receipt(log: str, sequence: int) -> BaseResponse:
     if request.method == "HEAD":
         return Response(mimetype="application/json")
     recipient = current.session().access.recipient
-    return streams.receipt(receipts.of_recipient(current.gateways(), recipient, log, sequence), log, sequence)
+    return streams.receipt(receipts.of_recipient(current.gateways(), recipient, log, sequence))
 
 
 @bp.post("/deconnexion")

@@ -125,10 +125,9 @@ def attestation(made: bytes, filename: str) -> Response:
     return kept(made, "application/pdf", filename)
 
 
-def receipt(made: receipts.Receipt, log: str, sequence: int) -> Response:
+def receipt(made: receipts.Receipt) -> Response:
     """Return the response that gives a receipt to keep, its name saying of what."""
-    word = "Reçu" if made.dated else "Reçu provisoire"
-    return kept(made.data, "application/json", f"{word} {sequence} du journal {log[:8]}.json")
+    return kept(made.data, "application/json", made.title)
 
 
 def kept(made: bytes, media_type: str, filename: str) -> Response:

@@ -180,7 +180,9 @@ _SENTENCES: dict[str, Callable[[str, dict[str, Any], dict[str, Any]], str]] = {
     ),
     "deposit.filed": lambda who, what, d: f"Dépôt de {french.counted(len(d.get('documents', [])), 'pièce')} par {who}",
     "recipient.access_issued": lambda who, what, d: f"Feuillet d’accès imprimé par {who}",
-    "recipient.channel_chosen": lambda who, what, d: f"Moyen choisi par {who} : {WAYS.get(d.get('way', ''), '')}",
+    "recipient.channel_chosen": lambda who, what, d: (
+        f"Moyen choisi par {f'l’étude pour {who}' if d.get('set_by') == 'office' else who} : {WAYS.get(d.get('way', ''), '')}"
+    ),
     "recipient.channel_reset": lambda who, what, d: (
         f"Façon de recevoir le code changée par {who} ({d.get('motive', '')})"
     ),

@@ -92,6 +92,15 @@ def test_an_attestation_of_deposit_carries_the_receipts_of_the_filing_and_of_eac
     assert "https://pieces.example.fr/audit" in words(made).replace(" ", "")
 
 
+def test_one_receipt_alone_is_told_in_the_singular(gateways):
+    who = make.first(filed(gateways))
+    read(gateways, who, 1)
+    made = words(attestations.of_consultations(gateways, who, by=journal.OPERATOR))
+
+    assert "un reçu y est joint (recu-…json), qui prouve que" in made
+    assert "chacun" not in made.partition("un reçu y est joint")[2]
+
+
 def test_the_pdf_says_that_it_is_archival_and_tagged_and_what_its_files_are(gateways):
     made = attestations.of_deposit(gateways, filed(gateways), by=journal.OPERATOR)
     with pikepdf.open(io.BytesIO(made)) as opened, opened.open_metadata() as metadata:

@@ -524,3 +524,12 @@ def test_a_note_that_cannot_be_read_is_given_as_it_is_kept(site):
     assert site.visitor().get(f"/audit/{log}/checkpoints/1.note").data == b"nothing"
     assert site.visitor().get("/audit/points-de-controle").status_code == 200
     assert site.visitor().get("/audit/checkpoint", 404)
+
+
+def test_a_checkpoint_is_downloaded_under_the_name_that_the_commands_of_the_page_say(site):
+    checkpoints.publish(site.gateways)
+    anyone, size = site.visitor(), journal.head().size
+
+    for path in ("/audit/checkpoint", f"/audit/{journal.head().log}/checkpoints/{size}.note"):
+        assert anyone.get(path).headers["Content-Disposition"] == f'attachment; filename="{size}.note"'
+    assert f"--since {size}.note" in words(anyone.get("/audit"))

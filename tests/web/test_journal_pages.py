@@ -8,8 +8,8 @@ import pytest
 from web.conftest import words
 
 from mespieces import models
-from mespieces.domain import accesses, attestations, french, journal, records
-from mespieces.models import JournalPayload, Member
+from mespieces.domain import accesses, attestations, french, identification, journal, records
+from mespieces.models import JournalPayload, Member, Recipient
 
 HTMX = {"HX-Request": "true", "HX-Target": "div#records"}
 
@@ -229,3 +229,37 @@ def test_a_line_names_the_deposit_and_whose_attestation_it_is_about(site, office
         assert "Attestation de consultation établie pour Exploitant Alexandre Payet" in said, page
     JournalPayload.update(salt=None, body=None).where(JournalPayload.deposit == deposit.id).execute()
     assert "Alexandre Payet" not in words(auditor.get("/etude/journal"))
+
+
+def test_every_link_of_a_page_leads_each_role_somewhere_it_may_go(site, office, deposit):
+    for role, first, parts in (
+        ("auditeur", "/etude/journal", ["Journal", "Compte"]),
+        ("clerc", "/etude/depots", ["Dépôts", "Journal", "Étude", "Compte"]),
+    ):
+        reader = site.member(make.member(site.gateways, office, role=role))
+        newest = reader.get("/etude/journal").text
+        record = re.search(r'href="(/etude/journal/[^"/?]+/\d+)"', newest)[1]
+        for page in ("/etude/journal", record, "/etude/compte"):
+            text = reader.get(page).text
+            shown = re.search(r'<nav class="nav".*?</nav>', text, re.DOTALL)[0]
+            assert re.findall(r"<a [^>]*>([^<]+)</a>", shown) == parts
+            brand = re.search(r'class="brand" href="([^"]+)"', text)[1]
+            assert reader.get(brand, 303).location == first
+            for link in sorted({html.unescape(one) for one in re.findall(r'href="(/etude[^"]*)"', text)} - {brand}):
+                assert reader.get(link).status_code == 200, (role, page, link)
+
+
+def test_the_journal_says_who_chose_how_the_code_is_received(site, office, auditor):
+    mine, theirs = (
+        make.filed(site.gateways, office),
+        make.filed(site.gateways, office, recipients=("Ma jolie boutique",)),
+    )
+    make.identified(site.gateways, make.first(mine))
+    given = make.first(theirs)
+    Recipient.update(email="payet@example.fr", email_set_by="office").where(Recipient.id == given.id).execute()
+    token = make.begun(site.gateways, given).token
+    identification.confirm(site.gateways, token, make.awaited(site.gateways, token), make.TRACE)
+
+    told = [one.replace("\u00a0", " ") for _, one in shown(auditor.get("/etude/journal?genre=identifications"))]
+    assert "Moyen choisi par Alexandre Payet : code par courriel" in told
+    assert "Moyen choisi par l’étude pour Ma jolie boutique : code par courriel" in told

@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from datetime import timedelta
+from urllib.parse import unquote
 
 import authority as authorities
 import make
@@ -153,7 +154,10 @@ def test_who_holds_a_provisional_receipt_has_it_completed_even_after_the_journal
     page = give(anyone, "verifier", provisional)
     assert "Télécharger le reçu daté" in page.text
     again = anyone.post("/audit/completer", 200, data={"receipt": provisional.decode()})
-    assert again.headers["Content-Disposition"].startswith("attachment; ")
+    sequence, log = header_of(provisional)
+    named = unquote(again.headers["Content-Disposition"])
+    assert named.startswith("attachment; ")
+    assert named.endswith(f"Reçu {sequence} du journal {log[:8]}.json")
     given, known = receipt.parse(again.data), receipt.parse(provisional)
     assert (given.header, given.salt, given.body) == (known.header, known.salt, known.body)
     assert verdict(dated.gateways, again.data).findings == []
@@ -161,6 +165,12 @@ def test_who_holds_a_provisional_receipt_has_it_completed_even_after_the_journal
     assert "Télécharger le reçu daté" not in give(anyone, "verifier", again.data).text
     assert give(anyone, "completer", provisional).data == again.data
     assert make.everything() == before
+
+
+def header_of(text):
+    """The number of a receipt's record, and its journal."""
+    header = json.loads(receipt.parse(text).header)
+    return header["sequence"], header["log"]
 
 
 def caught_up(site):
@@ -183,7 +193,8 @@ def test_a_provisional_attestation_is_completed_with_all_its_receipts(dated):
     sent = [html.unescape(text) for text in re.findall(r'type="hidden" name="receipt" value="([^"]*)"', page.text)]
     for got in (give(anyone, "completer", made), anyone.post("/audit/completer", 200, data={"receipt": sent})):
         with zipfile.ZipFile(io.BytesIO(got.data)) as archive:
-            assert set(archive.namelist()) == set(attached.receipts(made))
+            places = [header_of(data) for data in attached.receipts(made).values()]
+            assert set(archive.namelist()) == {f"Reçu {number} du journal {log[:8]}.json" for number, log in places}
             for name in archive.namelist():
                 assert receipt.parse(archive.read(name)).timestamp
                 assert verdict(dated.gateways, archive.read(name)).findings == []

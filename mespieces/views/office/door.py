@@ -49,6 +49,14 @@ FOR_ADMINISTRATORS = frozenset({
     "office.invite", "office.show_member", "office.invite_again", "office.change_role", "office.end_membership",
 })  # fmt: skip
 
+SECTIONS = (
+    ("Dépôts", "depots", "office.list_deposits"),
+    ("Journal", "journal", "office.read_journal"),
+    ("Étude", "etude", "office.list_members"),
+    ("Compte", "compte", "office.account"),
+)
+"""The parts of the office's navigation: the name, what pages of the part call it, its first page."""
+
 SENSITIVE = {
     "office.print_sheet": "office.person",
     "office.print_sheets": "office.show",
@@ -103,16 +111,23 @@ def guard() -> None:
     member = current.member()
     if not _by_itself():
         sessions.touch(current.gateways(), current_user.session)
-    if member.role not in offices.DEPOSITORS and request.endpoint not in FOR_AUDITORS:
-        raise NotYourRole
-    if member.role != "administrateur" and request.endpoint in FOR_ADMINISTRATORS:
-        raise NotAdministrator
-    if member.role not in offices.AUDITORS and request.endpoint in EXPORTS:
-        raise NotAuditor
+    if refused := _closed(member.role, request.endpoint or ""):
+        raise refused
     if request.endpoint in SENSITIVE and not proofs.recent(current_user.session, current.gateways().clock.now()):
         raise ProofNeeded(_asked_from(SENSITIVE[request.endpoint]))
     if request.endpoint == "office.add_documents":
         _open_door((request.view_args or {})["deposit_id"])
+
+
+def _closed(role: str, endpoint: str) -> type[NotFound] | None:
+    """Return what says that a role may not open a page, None when it may."""
+    if role not in offices.DEPOSITORS and endpoint not in FOR_AUDITORS:
+        return NotYourRole
+    if role != "administrateur" and endpoint in FOR_ADMINISTRATORS:
+        return NotAdministrator
+    if role not in offices.AUDITORS and endpoint in EXPORTS:
+        return NotAuditor
+    return None
 
 
 @bp.context_processor
@@ -123,6 +138,7 @@ def everywhere() -> dict[str, object]:
     member = current.member()
     return {
         "member": member,
+        "sections": [one for one in SECTIONS if not _closed(member.role, one[2])],
         "office": member.office,
         "lasting": lasting.shown(current_user.session),
     }

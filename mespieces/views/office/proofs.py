@@ -90,7 +90,7 @@ def give_receipt(deposit_id: UUID, log: str, sequence: int) -> BaseResponse:
     deposit = door.filed(deposit_id)
     if _ahead():
         return Response(mimetype="application/json")
-    return streams.receipt(receipts.of_deposit(current.gateways(), deposit, log, sequence), log, sequence)
+    return streams.receipt(receipts.of_deposit(current.gateways(), deposit, log, sequence))
 
 
 def _reference(deposit: Deposit) -> str:
