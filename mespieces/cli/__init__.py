@@ -56,6 +56,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except Refusal as error:
             raise Refused(str(error)) from error
+        except click.Abort as error:  # a question left without an answer
+            raise Refused("Abandonné, rien n’a été fait.") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

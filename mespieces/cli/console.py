@@ -129,6 +129,17 @@ def answer(value: str | None, question: str, option: str) -> str:
     return asked
 
 
+def confirm(question: str) -> None:
+    """Ask for a yes, in French or English; an empty answer is a no. Raises `click.Abort` on a no, or where nobody answers."""
+    while True:
+        typed = click.prompt(f"{question} [o/N]", default="non", show_default=False, prompt_suffix=" ").strip().lower()
+        if typed in {"o", "oui", "y", "yes"}:
+            return
+        if typed in {"n", "non", "no"}:
+            raise click.Abort
+        click.echo("Répondez par oui ou par non.")
+
+
 def password() -> tuple[str, bool]:
     """Return a password asked twice on the terminal, or a strong one drawn where there is none, and whether it was."""
     if sys.stdin.isatty():

@@ -11,12 +11,32 @@ import click
 from mespieces.cli import console
 from mespieces.domain import activity, checkpoints, continuity, documents, exports, french, subtrees, verifications
 from mespieces.domain import journal as records
-from mespieces.errors import Refusal
+from mespieces.errors import Refusal, Refused
 from mespieces.gateways import Gateways
 from mespieces.models import Document
 
 LONG = 20_000
 """Records from which an export is long enough for somebody at a terminal to wonder how far it is."""
+
+
+HEAD = {
+    "log": "Journal",
+    "origin": "Origine",
+    "size": "Taille",
+    "head": "Tête",
+    "root": "Racine",
+    "time": "Dernier enregistrement",
+}
+"""What a head holds, in words."""
+
+
+class NothingToReopen(Refused):
+    """Reopening ends a journal for good: not done to one that goes on well."""
+
+    message = (
+        "Le journal n’est pas interrompu : il n’y a aucune raison de le fermer, et rien n’est fait. Pour en ouvrir un nouveau "
+        "malgré tout, ajoutez --anyway."
+    )
 
 
 @click.group()
@@ -30,7 +50,15 @@ def head(*, as_json: bool) -> None:
     """Montre la tête du journal : taille, dernière empreinte, racine de l’arbre."""
     with console.opened(check_journal=False) as gateways:
         found = asdict(checkpoints.head(gateways))
-    console.tell(found, "\n".join(f"{name:<7}{value}" for name, value in found.items()), as_json=as_json)
+        suspended = continuity.watch(gateways) is not None
+    words = [f"{HEAD[name]} : {value}" for name, value in found.items() if name in HEAD]
+    if suspended:
+        words.append("Interrompu : rien n’y est plus inscrit, voir « mespieces check ».")
+    if not found["sound"]:
+        words.append(
+            "Rien de nouveau n’est signé : ceci est le dernier point de contrôle, que la base de données contredit."
+        )
+    console.tell(found, "\n".join(words), as_json=as_json)
 
 
 @journal.command()
@@ -88,12 +116,17 @@ def _followed(total: int) -> Iterator[Callable[[int], None]]:
 
 @journal.command()
 @click.option("--yes", "confirmed", is_flag=True, help="Ne demande pas de confirmation.")
+@click.option("--anyway", is_flag=True, help="Même si le journal n’est pas interrompu.")
 @console.json_option
-def reopen(*, confirmed: bool, as_json: bool) -> None:
+def reopen(*, confirmed: bool, anyway: bool, as_json: bool) -> None:
     """Ferme le journal et en ouvre un nouveau qui le cite : après la restauration d’une base plus ancienne."""
     with console.opened(check_journal=False) as gateways:
+        wrong = continuity.watch(gateways)
+        if not (wrong or anyway or not checkpoints.head(gateways).sound):
+            raise NothingToReopen
         if not confirmed:
-            click.confirm("Ouvrir un nouveau journal ? Celui-ci restera lisible et vérifiable, sans suite", abort=True)
+            click.echo(str(wrong or "Aucune perte connue."), err=True)
+            console.confirm("Ouvrir un nouveau journal ? Celui-ci restera lisible et vérifiable, sans suite.")
         old, before = records.head(), continuity.losses()
         opened = continuity.reopen(gateways)
         vkey = checkpoints.vkey(gateways)

@@ -1,16 +1,17 @@
 """The journal handed to an auditor: files that verify without this product (`docs/journal-format.md`)."""
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from mespieces import models
 from mespieces.domain import anchors, checkpoints, journal
-from mespieces.errors import Refused
-from mespieces.gateways import Gateways
+from mespieces.errors import Refused, Unavailable
+from mespieces.gateways import Gateways, disk
 from mespieces.models import JournalLog, JournalRecord, Office
 from mespieces.verifier import export, merkle, record
 from mespieces.verifier.chain import WITHHELD, Payload
@@ -25,6 +26,12 @@ class FolderNotEmpty(Refused):
     """An export never mixes with something else."""
 
     message = "Le dossier {folder} n’est pas vide : choisissez un dossier nouveau."
+
+
+class FolderUnwritable(Unavailable):
+    """The folder cannot be made, or written to the end."""
+
+    message = "L’export ne peut pas être écrit dans {folder} : {reason}. Rien n’y est laissé."
 
 
 class PurgedMeanwhile(Refused):
@@ -69,10 +76,14 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author, told: Callabl
     """Export the whole journal into `folder` and return how many records it holds; `told` hears of each batch.
 
     `journal.exported` is appended first, then a checkpoint of exactly that size is signed, so that a cut is seen.
-    Raises `FolderNotEmpty`, `PurgedMeanwhile`.
+    Raises `FolderNotEmpty`, `FolderUnwritable` (then nothing is left there), `PurgedMeanwhile`.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise FolderNotEmpty(folder=folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise FolderNotEmpty(folder=folder)
+    except OSError as error:
+        raise FolderUnwritable(folder=folder, reason=_reason(error)) from error
 
     @contextmanager
     def create(name: str) -> Iterator[IO[bytes]]:
@@ -84,10 +95,29 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author, told: Callabl
                 os.fsync(file.fileno())
 
     begun = begin(gateways, by=by)
-    write_files(gateways, begun, create, shown=lambda _: True, told=told)
+    try:
+        write_files(gateways, begun, create, shown=lambda _: True, told=told)
+    except OSError as error:
+        with suppress(OSError):
+            disk.delete_tree(folder)
+        raise FolderUnwritable(folder=folder, reason=_reason(error)) from error
     if not holds(begun):
         raise PurgedMeanwhile
     return begun.size
+
+
+def _reason(error: OSError) -> str:
+    """Return in French why the disk refuses."""
+    known = {
+        errno.ENOSPC: "le disque est plein",
+        errno.EACCES: "l’accès est refusé",
+        errno.EPERM: "l’accès est refusé",
+        errno.EROFS: "le disque est en lecture seule",
+        errno.ENOTDIR: "ce n’est pas un dossier",
+        errno.EEXIST: "ce n’est pas un dossier",
+        errno.ENOENT: "ce dossier ne peut pas être créé",
+    }
+    return known.get(error.errno or 0, str(error.strerror))
 
 
 def write_files(

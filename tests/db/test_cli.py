@@ -1,5 +1,6 @@
 """The operator's commands, run as an operator runs them."""
 
+import errno
 import json
 import os
 import pty
@@ -22,6 +23,7 @@ from click.testing import CliRunner, Result
 from mespieces import app, cli, models, runtime, server
 from mespieces.domain import (
     activity,
+    anchors,
     checkpoints,
     clockwork,
     continuity,
@@ -487,6 +489,9 @@ def test_after_a_restored_backup_no_command_runs_until_the_journal_is_reopened(i
     cut = run("journal", "verify")
     assert (cut.exit_code, "TAIL_TRUNCATED" in cut.stdout) == (1, True)
 
+    assert "Interrompu" in run("journal", "head").stdout
+    asked = CliRunner().invoke(cli.main, ["journal", "reopen"], input="n\n", catch_exceptions=False)
+    assert (asked.exit_code, f"({old.size} enregistrements" in asked.stderr) == (1, True)
     found = told("journal", "reopen", "--yes")
 
     assert (found["previous"], found["size"] < old.size) == (old.log, True)
@@ -719,3 +724,41 @@ def ask(port, process):
 
 def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+
+
+def test_a_journal_that_goes_on_well_is_not_closed_without_saying_so(installed):
+    before = make.operations()
+    refused = run("journal", "reopen", "--yes")
+    assert (refused.exit_code, "--anyway" in refused.stderr, make.operations()) == (1, True, before)
+
+    for answer, done in (("non\n", False), ("", False), ("\n", False), ("peut-être\nOui\n", True)):
+        asked = CliRunner().invoke(cli.main, ["journal", "reopen", "--anyway"], input=answer, catch_exceptions=False)
+        assert (asked.exit_code == 0, "Aborted" in asked.output, "Error" in asked.output) == (done, False, False)
+        assert "Aucune perte connue" in asked.output
+        assert ("rien n’a été fait" in asked.stderr) is not done
+    assert sorted(make.operations()) == sorted([*before, "journal.opened"])
+
+
+def test_an_export_that_cannot_be_written_is_told_and_leaves_nothing(installed, tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"x")
+    size = told("journal", "head")["size"]
+    for place in (tmp_path / "file" / "x", Path("/proc/x")):
+        refused = run("journal", "export", str(place))
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "L’export ne peut pas être écrit" in refused.stderr
+    assert told("journal", "head")["size"] == size
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(anchors, "files", full)
+    refused = run("journal", "export", str(tmp_path / "new"))
+    assert (refused.exit_code, "le disque est plein" in refused.stderr) == (1, True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_head_is_told_in_french(installed):
+    said = run("journal", "head").stdout
+    assert [line.partition(" : ")[0] for line in said.splitlines()] == [
+        "Journal", "Origine", "Taille", "Tête", "Racine", "Dernier enregistrement",
+    ]  # fmt: skip
