@@ -1,6 +1,5 @@
 """The journal handed to an auditor: files that verify without this product (`docs/journal-format.md`)."""
 
-import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -83,7 +82,7 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author, told: Callabl
         if any(folder.iterdir()):
             raise FolderNotEmpty(folder=folder)
     except OSError as error:
-        raise FolderUnwritable(folder=folder, reason=_reason(error)) from error
+        raise FolderUnwritable(folder=folder, reason=disk.reason(error)) from error
 
     @contextmanager
     def create(name: str) -> Iterator[IO[bytes]]:
@@ -100,24 +99,10 @@ def write(gateways: Gateways, folder: Path, *, by: journal.Author, told: Callabl
     except OSError as error:
         with suppress(OSError):
             disk.delete_tree(folder)
-        raise FolderUnwritable(folder=folder, reason=_reason(error)) from error
+        raise FolderUnwritable(folder=folder, reason=disk.reason(error)) from error
     if not holds(begun):
         raise PurgedMeanwhile
     return begun.size
-
-
-def _reason(error: OSError) -> str:
-    """Return in French why the disk refuses."""
-    known = {
-        errno.ENOSPC: "le disque est plein",
-        errno.EACCES: "l’accès est refusé",
-        errno.EPERM: "l’accès est refusé",
-        errno.EROFS: "le disque est en lecture seule",
-        errno.ENOTDIR: "ce n’est pas un dossier",
-        errno.EEXIST: "ce n’est pas un dossier",
-        errno.ENOENT: "ce dossier ne peut pas être créé",
-    }
-    return known.get(error.errno or 0, str(error.strerror))
 
 
 def write_files(

@@ -80,6 +80,21 @@ def remove_empty(folder: Path) -> bool:
     return True
 
 
+def reason(error: OSError) -> str:
+    """Return in French why the disk refuses."""
+    known = {
+        errno.ENOSPC: "le disque est plein",
+        errno.EACCES: "l’accès est refusé",
+        errno.EPERM: "l’accès est refusé",
+        errno.EROFS: "le disque est en lecture seule",
+        errno.ENOTDIR: "ce n’est pas un dossier",
+        errno.EEXIST: "ce n’est pas un dossier",
+        errno.EISDIR: "c’est un dossier",
+        errno.ENOENT: "il n’y a rien à cet endroit",
+    }
+    return known.get(error.errno or 0, str(error.strerror))
+
+
 def unless_gone(error: OSError) -> None:
     """Raise `error` unless it says that a folder is not there (any more): for `os.walk`, which would hide all of them."""
     if not isinstance(error, FileNotFoundError):

@@ -64,7 +64,7 @@ def create(path: Path, length: int = SHORTEST) -> None:
     except FileExistsError as error:
         raise KeyExists(path=path) from error
     except OSError as error:
-        raise KeyUnwritable(path=path, reason=error.strerror) from error
+        raise KeyUnwritable(path=path, reason=disk.reason(error)) from error
 
 
 def rotate(path: Path, length: int = SHORTEST) -> None:
@@ -73,7 +73,7 @@ def rotate(path: Path, length: int = SHORTEST) -> None:
     try:
         disk.write(path, lines)
     except OSError as error:
-        raise KeyUnwritable(path=path, reason=error.strerror) from error
+        raise KeyUnwritable(path=path, reason=disk.reason(error)) from error
 
 
 def read(path: Path) -> bytes:
@@ -93,7 +93,7 @@ def read_all(path: Path) -> tuple[bytes, ...]:
     except FileNotFoundError as error:
         raise KeyMissing(path=path) from error
     except OSError as error:
-        raise KeyUnreadable(path=path, reason=error.strerror) from error
+        raise KeyUnreadable(path=path, reason=disk.reason(error)) from error
     if mode & 0o077:
         raise KeyExposed(path=path, mode=f"{mode & 0o777:03o}")
     try:

@@ -17,6 +17,7 @@ from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
 from mespieces.config import Settings, SettingWrong
 from mespieces.errors import Unavailable
+from mespieces.gateways import disk
 from mespieces.gateways.clock import Clock
 from mespieces.verifier import timestamp
 from mespieces.verifier.timestamp import Stated
@@ -130,7 +131,7 @@ def open_authorities(settings: Settings) -> tuple[Authority, ...]:
     try:
         roots = tuple(timestamp.read_roots(Path(settings.tsa_roots).read_bytes()))
     except (OSError, timestamp.TokenRefused) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = disk.reason(error) if isinstance(error, OSError) else error
         raise SettingWrong(name="MESPIECES_TSA_ROOTS", reason=f"{settings.tsa_roots} : {reason}") from error
     policies = tuple(settings.tsa_policy.split())
     return tuple(Authority(url, roots, policies=policies) for url in settings.tsa_url.split())

@@ -24,6 +24,7 @@ from mespieces.views import chart, current, streams
 bp = Blueprint("auditor", __name__, url_prefix="/audit")
 FORM = 64 * 1024  # bytes, beside the file
 NEWEST, PAGE = 5, 50  # checkpoints on the page, and on each page of all of them
+LONGEST = 15  # digits of a size: beyond, no journal is so long, and all is shown
 DAYS = 30  # of activity
 FINDINGS = 5  # of one kind
 SENT_AGAIN = 16 * 1024  # bytes of receipts that a page carries at most, to have them completed
@@ -98,7 +99,8 @@ def earlier_ones(log: str | None) -> str | tuple[str, int]:
     row = journal.find(log) if log else journal.head()
     typed = "".join(request.args.get("taille", "").split())
     wrong = bool(typed) and not (typed.isascii() and typed.isdigit())
-    most = min(int(typed[:19]), 2**63 - 1) if typed and not wrong else None
+    digits = typed.lstrip("0") or typed[:1]
+    most = int(digits) if digits and not wrong and len(digits) <= LONGEST else None
     rows = checkpoints.recent(row.log, PAGE + 1, most=most)
     page = render_template(
         "audit/checkpoints.html",

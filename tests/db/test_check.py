@@ -356,7 +356,7 @@ def test_a_damaged_database_file_is_told_and_the_service_does_not_start(environm
 @pytest.mark.parametrize(
     ("roots", "words"),
     [
-        (None, "No such file"),
+        (None, "il n’y a rien à cet endroit"),
         (b"no certificate", "aucun certificat PEM lisible"),
         (b"", "aucun certificat PEM lisible"),
     ],

@@ -58,7 +58,7 @@ def test_a_key_that_did_not_reach_the_disk_leaves_no_file(path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fail)
 
-    with pytest.raises(keys.KeyUnwritable, match="No space left"):
+    with pytest.raises(keys.KeyUnwritable, match="le disque est plein"):
         keys.create(path)
 
     assert not path.exists()

@@ -500,6 +500,9 @@ def test_a_size_that_is_no_number_is_said_so_and_nothing_else_is(site):
     assert "Saisissez un nombre d’enregistrements" in words(page)
     assert 'value="beaucoup"' in page.text
     assert "Aucun point de contrôle" not in words(page)
+    page = words(site.visitor().get("/audit/points-de-controle?taille=9999999999999999999"))
+    assert "Les plus récents" in page
+    assert "Jusqu’à 9" not in page
 
 
 def test_whatever_the_verification_finds_is_told_in_words(site):
