@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hypothesis
+import make
 import pytest
 import servers
-from make import NOW
 
 from mespieces import config, migrations, models, runtime
 from mespieces.config import Settings
 from mespieces.domain import journal
-from mespieces.gateways import Gateways, keys
+from mespieces.gateways import Gateways, keys, preview
 from mespieces.gateways.clock import ManualClock
 
 T = TypeVar("T")
@@ -96,8 +96,9 @@ def prepared_postgresql() -> str:
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Give the settings of a product of its own: empty prepared database, storage and mail in memory, fresh keys."""
+    monkeypatch.setattr(preview, "inspect", make.inspected)
     return settings_of(database_url, tmp_path)
 
 
@@ -128,7 +129,7 @@ def gateways(settings: Settings) -> Iterator[Gateways]:
 @contextmanager
 def product(settings: Settings) -> Iterator[Gateways]:
     """Open the product on a bound database, its journal open, its clock stopped at `make.NOW`, until the end."""
-    opened = runtime.open_runtime(settings, clock=ManualClock(NOW), check_tables=False)
+    opened = runtime.open_runtime(settings, clock=ManualClock(make.NOW), check_tables=False)
     opened.database.connect()
     try:
         journal.open_log(opened.gateways)
