@@ -15,7 +15,7 @@ import servers
 
 from mespieces import config, migrations, models, runtime
 from mespieces.config import Settings
-from mespieces.domain import journal
+from mespieces.domain import journal, passwords
 from mespieces.gateways import Gateways, keys, preview
 from mespieces.gateways.clock import ManualClock
 
@@ -98,8 +98,18 @@ def prepared_postgresql() -> str:
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Give the settings of a product of its own: empty prepared database, storage and mail in memory, fresh keys."""
-    monkeypatch.setattr(preview, "inspect", make.inspected)
+    spare_the_processor(monkeypatch)
     return settings_of(database_url, tmp_path)
+
+
+def spare_the_processor(patched: pytest.MonkeyPatch) -> None:
+    """Do once, or cheaply, what would take most of the run's time and is tested on its own.
+
+    Secrets are stretched by the same function with little memory, and a document that was met is not parsed again.
+    """
+    patched.setattr(passwords, "_MEMORY_KIB", 32)
+    patched.setattr(passwords, "_NOBODY", passwords.stretch("nobody"))
+    patched.setattr(preview, "inspect", make.inspected)
 
 
 def settings_of(database_url: str, folder: Path) -> Settings:

@@ -37,7 +37,6 @@ from mespieces.domain import (
     notices,
     one_time_codes,
     outbox,
-    passwords,
     proofs,
     recovery_codes,
     sessions,
@@ -995,13 +994,6 @@ class Members(Machine):
         assert Session.select().where(Session.member == self.member).count() == len(self.sessions)
 
 
-@pytest.fixture
-def quick_secrets(monkeypatch):
-    """Stretch with little memory: the same function, and hundreds of secrets to check."""
-    monkeypatch.setattr(passwords, "_MEMORY_KIB", 32)
-    monkeypatch.setattr(passwords, "_NOBODY", passwords.stretch("nobody"))
-
-
 def run(machine, gateways, **facts):
     """Open examples with each story in turn, then have anything happen."""
     usual = hypothesis.settings()
@@ -1016,10 +1008,10 @@ def run(machine, gateways, **facts):
         run_state_machine_as_test(kind, settings=chosen)
 
 
-def test_whatever_happens_recipients_are_counted_identified_and_forgotten_as_specified(gateways, quick_secrets):
+def test_whatever_happens_recipients_are_counted_identified_and_forgotten_as_specified(gateways):
     office = make.office(gateways)
     run(Recipients, gateways, office=office, teller=make.member(gateways, office))
 
 
-def test_whatever_happens_members_are_counted_and_signed_in_as_specified(gateways, quick_secrets):
+def test_whatever_happens_members_are_counted_and_signed_in_as_specified(gateways):
     run(Members, gateways, office=make.office(gateways))

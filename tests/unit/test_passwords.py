@@ -25,6 +25,12 @@ def test_nothing_matches_where_nothing_is_stored():
     assert not passwords.matches("anything", None)
 
 
+def test_as_much_work_is_done_where_nothing_is_stored():
+    costs = [stored.split("$")[1:4] for stored in (passwords.stretch("secret"), passwords._NOBODY)]
+
+    assert costs == [["argon2id", "v=19", "m=19456,t=2,p=1"]] * 2
+
+
 def test_more_people_than_there_are_slots_are_all_answered():
     stored, answers = passwords.stretch("secret"), []
     threads = [threading.Thread(target=lambda: answers.append(passwords.matches("secret", stored))) for _ in range(9)]

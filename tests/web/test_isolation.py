@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import make
 import pytest
-from conftest import DATABASES, fresh_database, product, settings_of
+from conftest import DATABASES, fresh_database, product, settings_of, spare_the_processor
 from web.conftest import site_over
 from web.two_offices import CALLERS, DEBTORS, OF_MEMBERS, OF_RECIPIENTS, OFFICES, ROLES, World, forget_failures, owned
 
-from mespieces.domain import deposits, journal, members, passwords
+from mespieces.domain import deposits, journal, members
 from mespieces.models import Access, Deposit, Document, Member, Recipient, Signification, write
 from mespieces.views import current
 
@@ -195,8 +195,7 @@ def world(request, tmp_path_factory):
     """Build two offices once, for all that is asked here."""
     folder = tmp_path_factory.mktemp("isolation")
     with pytest.MonkeyPatch.context() as patched, fresh_database(request, folder) as url:
-        patched.setattr(passwords, "_MEMORY_KIB", 32)  # no answer here depends on how long it takes
-        patched.setattr(passwords, "_NOBODY", passwords.stretch("nobody"))
+        spare_the_processor(patched)
         with product(settings_of(url, folder)) as gateways:
             yield World(site_over(gateways))
 
