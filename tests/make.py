@@ -2,17 +2,15 @@
 
 import dataclasses
 import io
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import nursery
 import pikepdf
 import pyotp
 
@@ -331,47 +329,17 @@ def multipart(fields: dict[str, str], name: str, data: bytes) -> bytes:
     return b"".join(b"--limite\r\n" + part + b"\r\n" for part in parts) + b"--limite--\r\n"
 
 
-_PROCESS = """
-import sys
-from datetime import datetime
-from mespieces import config, models, runtime
-from mespieces.domain import consultations, deposits, documents, identification, journal, members, notices, offices
-from mespieces.domain import outbox, recipients, replacements, retention, sign_ins, withdrawals
-from mespieces.models import Deposit, Document, Office, Recipient
-from uuid import UUID
-from mespieces.gateways.clock import ManualClock
-names = ("DATA", "DATABASE_URL", "STORAGE_URL", "MAIL_URL", "PUBLIC_URL")
-settings = config.read({"MESPIECES_" + name: value for name, value in zip(names, sys.argv[1:6])})
-opened = runtime.open_runtime(settings, clock=ManualClock(datetime.fromisoformat(sys.argv[6])))
-gateways, place, arguments = opened.gateways, int(sys.argv[7]), sys.argv[8:]
-opened.database.connect()
-print("ready", flush=True)
-sys.stdin.readline()
-"""
-
-
 def processes(gateways: Gateways, count: int, script: str, *arguments: str) -> list[str]:
     """Run `script` in several processes at once and return what each printed.
 
     It is given `gateways`, `arguments`, and its `place` among them, from 0.
     """
     settings = gateways.settings
-    facts = [settings.data, settings.database_url, "memory:", "memory:", settings.public_url, gateways.clock.now()]
-    command = [sys.executable, "-c", _PROCESS + script, *map(str, facts)]
-    root = Path(__file__).parents[1]
-    started = [
-        subprocess.Popen(
-            [*command, str(place), *arguments], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for place in range(count)
-    ]
-    for process in started:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in started:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    printed = [process.communicate(timeout=120)[0].strip() for process in started]
-    assert [process.returncode for process in started] == [0] * count
-    return printed
+    environment = {
+        "MESPIECES_DATA": str(settings.data),
+        "MESPIECES_DATABASE_URL": settings.database_url,
+        "MESPIECES_STORAGE_URL": "memory:",
+        "MESPIECES_MAIL_URL": "memory:",
+        "MESPIECES_PUBLIC_URL": settings.public_url,
+    }
+    return nursery.run(environment, gateways.clock.now(), count, script, arguments)
