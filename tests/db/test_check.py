@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import ssl
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import servers
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from backups import unguard
+from conftest import DATABASES, fresh_database
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mespieces import models
@@ -31,19 +33,45 @@ OFFICE = ["--office-name", "SCP Lefèvre", "--office-address", "14 rue des Carme
 PROGRAM = [sys.executable, "-c", "from mespieces.cli import main; main()"]
 
 
-@pytest.fixture
-def environment(database_url, tmp_path):
-    """Install the product for real, and give the environment its commands run in."""
+def environment_of(folder, url):
     bare = {name: value for name, value in os.environ.items() if not name.startswith("MESPIECES_")}
-    environment = bare | {"MESPIECES_DATA": str(tmp_path / "data"), "MESPIECES_DATABASE_URL": database_url}
-    (tmp_path / "data").mkdir(mode=0o700)
-    (tmp_path / "data" / "keys").mkdir(mode=0o700)
-    for name in ("master", "secret", "journal"):
-        keys.create(tmp_path / "data" / "keys" / f"{name}.key")
-    run(environment, "init", *OFFICE, status=0)
+    return bare | {"MESPIECES_DATA": str(folder), "MESPIECES_DATABASE_URL": url}
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def installed(request, tmp_path_factory):
+    """Install the product for real, once: return its folder and its database, which each test copies."""
+    folder = tmp_path_factory.mktemp("installed")
+    with fresh_database(request, folder) as url:
+        (folder / "data" / "keys").mkdir(mode=0o700, parents=True)
+        (folder / "data").chmod(0o700)
+        for name in ("master", "secret", "journal"):
+            keys.create(folder / "data" / "keys" / f"{name}.key")
+        run(environment_of(folder / "data", url), "init", *OFFICE, status=0)
+        yield folder / "data", url
+
+
+@pytest.fixture
+def database_url(installed, tmp_path):
+    """Give a copy of the installed database."""
+    _, url = installed
+    if url.startswith("sqlite"):
+        shutil.copyfile(url.removeprefix("sqlite:///"), tmp_path / "test.db")
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    copied = servers.create_database(url.rpartition("/")[0], like=url)
+    yield copied
+    servers.drop_database(copied)
+
+
+@pytest.fixture
+def environment(installed, database_url, tmp_path):
+    """Give the environment that the commands of an installation of its own run in."""
+    folder, _ = installed
+    shutil.copytree(folder, tmp_path / "data")
     database = models.connect(database_url)
     with database.connection_context():
-        yield environment
+        yield environment_of(tmp_path / "data", database_url)
     if hasattr(database, "close_all"):
         database.close_all()
 
@@ -339,7 +367,7 @@ def test_documents_that_are_not_in_the_storage_are_told(environment, tmp_path):
     assert "MESPIECES_STORAGE_URL" in told
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("installed", ["sqlite"], indirect=True)
 def test_a_damaged_database_file_is_told_and_the_service_does_not_start(environment, tmp_path):
     (tmp_path / "damaged.db").write_bytes(os.urandom(4096))
     damaged = f"sqlite:///{tmp_path / 'damaged.db'}"
