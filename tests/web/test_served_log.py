@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 import servers
+from conftest import DATABASES, fresh_database, hang_up
 
 from mespieces import config, models
 from mespieces.domain import codes, journal
@@ -25,8 +26,8 @@ FED = ("Hermione", "hermione@exemple.fr", "mot-de-passe-tapé", "198.51.100.77",
 class Served:
     """A real server, asked over its socket, and the lines it wrote."""
 
-    def __init__(self, port, log):
-        self.port, self.log = port, log
+    def __init__(self, port, log, begun=0):
+        self.port, self.log, self.begun = port, log, begun
 
     def ask(self, method, path, body=None, headers=None):
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
@@ -41,42 +42,60 @@ class Served:
                 answer.begin()
                 return answer.status, answer.read().decode("utf-8", "replace")
 
+    def written(self):
+        return self.log.read_bytes()[self.begun :].decode()
+
     def lines(self):
-        return [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
+        return [json.loads(line) for line in self.written().splitlines()]
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def server(request, tmp_path_factory):
+    """Serve the product once, for the tests that read no more than what they had it write."""
+    folder = tmp_path_factory.mktemp("served")
+    with fresh_database(request, folder) as url, _serving(url, folder) as served:
+        yield served
 
 
 @pytest.fixture
-def served(database_url, tmp_path):
+def served(server):
+    """Give the server, and of its lines those of this test."""
+    return Served(server.port, server.log, server.log.stat().st_size)
+
+
+@pytest.fixture
+def served_alone(database_url, tmp_path):
+    """Give a server of its own to a test that breaks something under it."""
+    with _serving(database_url, tmp_path) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def _serving(database_url, folder):
     """Serve the product as its command does, stdout and stderr together in one file."""
     port = servers.free_port()
     environment = {
-        "MESPIECES_DATA": str(tmp_path), "MESPIECES_DATABASE_URL": database_url,
+        "MESPIECES_DATA": str(folder), "MESPIECES_DATABASE_URL": database_url,
         "MESPIECES_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }  # fmt: skip
     settings = config.read(environment)
-    (tmp_path / "keys").mkdir()
+    (folder / "keys").mkdir()
     for path in (settings.master_key_file, settings.secret_key_file, settings.journal_key_file):
         keys.create(path)
     opened = open_runtime(settings)
     journal.open_log(opened.gateways)
-    _hang_up(opened.database)
+    hang_up(opened.database)
     bare = {name: value for name, value in os.environ.items() if not name.startswith("MESPIECES_")}
     program = [sys.executable, "-c", "from mespieces.cli import main; main()", "serve", "--port", str(port)]
-    with (tmp_path / "log").open("w") as log:
+    with (folder / "log").open("w") as log:
         process = subprocess.Popen(program, env=bare | environment, stdout=log, stderr=log)
-    served = Served(port, tmp_path / "log")
+    served = Served(port, folder / "log")
     try:
         _wait(served)
         yield served
     finally:
         process.terminate()
         process.wait(timeout=30)
-
-
-def _hang_up(database):
-    database.close()
-    if hasattr(database, "close_all"):
-        database.close_all()
 
 
 def _wait(served):
@@ -106,7 +125,8 @@ def test_the_reference_on_an_error_page_is_that_of_one_line_of_the_log(served):
         assert _line(served, _reference(page))["status"] == status
 
 
-def test_a_fault_of_ours_and_a_database_gone_are_found_by_the_reference_people_read_out(served, database_url):
+def test_a_fault_of_ours_and_a_database_gone_are_found_by_the_reference_people_read_out(served_alone, database_url):
+    served = served_alone
     opened = models.connect(database_url)
     with opened.connection_context():
         opened.execute_sql("ALTER TABLE journal_log RENAME TO journal_hidden")
@@ -115,7 +135,7 @@ def test_a_fault_of_ours_and_a_database_gone_are_found_by_the_reference_people_r
     finally:
         with opened.connection_context():
             opened.execute_sql("ALTER TABLE journal_hidden RENAME TO journal_log")
-    _hang_up(opened)
+    hang_up(opened)
 
     assert status in {500, 503}
     assert _line(served, _reference(page))["status"] == status
@@ -139,7 +159,7 @@ def test_every_line_is_json_and_names_nobody_whatever_is_sent(served):
     ):  # fmt: skip
         served.ask(method, path, form if method == "POST" else None, headers)
 
-    written = served.log.read_text("utf-8")
+    written = served.written()
     asked = [line for line in served.lines() if line["event"] == "request"]
     assert len(asked) >= 9
     assert [
