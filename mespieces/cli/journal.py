@@ -154,7 +154,7 @@ def recount(*, as_json: bool) -> None:
     """Refait, d’après le journal, ce qui le résume : opérations de chaque jour (/audit) et empreintes gardées de l’arbre."""
     with console.opened(check_journal=False):
         activity.recount()
-        size, changed = records.head().size, subtrees.remake()
+        size, changed = sum(row.size for row in (records.head(), *records.closed())), subtrees.remake()
     told = french.counted(size, "enregistrement compté", "enregistrements comptés")
     mended = french.counted(changed, "empreinte gardée corrigée", "empreintes gardées corrigées")
     console.tell({"size": size, "subtrees": changed}, f"{told} de nouveau, {mended}.", as_json=as_json)

@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from peewee import EXCLUDED, SQL, fn
 
 from mespieces import models
-from mespieces.domain import journal
 from mespieces.models import JournalDay, JournalLog, JournalRecord
 
 BATCH = 10_000
@@ -39,27 +38,31 @@ class Day:
 
 
 def days(now: datetime, length: int) -> list[Day]:
-    """Return the last `length` days of the open journal, today the last. Raises `JournalClosed`."""
+    """Return the last `length` days, today the last: of all journals together, the open one and those it continues."""
     today = now.astimezone(UTC).date()
     wanted = [today - timedelta(days=back) for back in range(length)][::-1]
-    query = JournalDay.select().where(
-        JournalDay.log == journal.head().log, JournalDay.day.between(wanted[0].isoformat(), today.isoformat())
+    sums = [fn.SUM(getattr(JournalDay, kind)).alias(kind) for kind in COUNTS]
+    query = JournalDay.select(JournalDay.day, *sums).where(
+        JournalDay.log.in_(JournalLog.select(JournalLog.log)),  # by its key, whatever lies before
+        JournalDay.day.between(wanted[0].isoformat(), today.isoformat()),
     )
-    known = {row.day: row for row in query}
+    known = {row.day: row for row in query.group_by(JournalDay.day)}
     return [Day(day, {kind: _sayable(known.get(day.isoformat()), kind) for kind in COUNTS}) for day in wanted]
 
 
 def keep_up() -> None:
-    """Count the open journal's records that are not counted yet, batch after batch. Raises `JournalClosed`."""
-    row = journal.head()
-    while _count(row.log, row.size):
-        pass
+    """Count the records that are not counted yet, batch after batch: those of a journal that was closed meanwhile as well."""
+    counted = dict(JournalDay.select(JournalDay.log, fn.MAX(JournalDay.size)).group_by(JournalDay.log).tuples())
+    for row in JournalLog.select():
+        if counted.get(row.log, 0) < row.size:
+            while _count(row.log, row.size):
+                pass
 
 
 def recount() -> None:
-    """Forget the counts of the open journal and make them anew. Raises `JournalClosed`."""
+    """Forget the counts of every journal and make them anew."""
     with models.write():
-        JournalDay.delete().where(JournalDay.log == journal.head().log).execute()
+        JournalDay.delete().execute()
     keep_up()
 
 

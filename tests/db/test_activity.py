@@ -7,7 +7,7 @@ import make
 import pytest
 
 from mespieces import models
-from mespieces.domain import activity, journal, verifications
+from mespieces.domain import activity, continuity, journal, verifications
 from mespieces.models import JournalDay, JournalRecord
 from mespieces.runtime import Runtime
 from mespieces.verifier import record
@@ -127,6 +127,33 @@ def test_a_day_taken_away_or_made_up_is_named(gateways):
     activity.recount()
     JournalDay.update(day="2020-01-01").where(JournalDay.day == second).execute()
     assert verifications.verify(gateways).findings == ("2020-01-01 ACTIVITY_ALTERED", f"{second} ACTIVITY_ALTERED")
+
+
+def test_a_reopening_loses_no_day_and_fewer_than_ten_in_all_are_not_told(gateways):
+    record_many(gateways, activity.FEWEST - 1, "document.consulted")
+    record_many(gateways, 4, "deposit.filed")
+    continuity.reopen(gateways)  # before anything was counted
+    activity.keep_up()
+    assert counts(gateways)["deposits"] == 4
+    assert counts(gateways)["consultations"] is None
+
+    record_many(gateways, 1, "document.consulted")
+    activity.keep_up()
+    assert counts(gateways)["consultations"] == activity.FEWEST
+    assert verifications.verify(gateways).findings == ()
+
+
+def test_the_counts_of_a_closed_journal_are_made_anew_as_well(gateways):
+    record_many(gateways, 20)
+    activity.keep_up()
+    continuity.reopen(gateways)
+    activity.keep_up()
+    before = kept()
+    JournalDay.update(others=JournalDay.others + 1).execute()
+    assert len(verifications.verify(gateways).findings) == 2
+
+    activity.recount()
+    assert (kept(), verifications.verify(gateways).findings) == (before, ())
 
 
 def test_the_worker_counts_with_each_checkpoint(gateways, settings):
