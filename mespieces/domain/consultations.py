@@ -124,11 +124,14 @@ def open_all(gateways: Gateways, session: Session, trace: journal.Trace) -> list
 def check_before_showing(gateways: Gateways, session: Session, number: int, trace: journal.Trace) -> Document:
     """Return document `number` once its fingerprint is right, serving and journaling nothing of it.
 
-    For the page around a document's pages: it refuses in words where the images could only be missing.
-    Raises as `open_document`.
+    For the page around a document's pages: it refuses in words where the images could only be missing, also where none can
+    be journaled. Raises as `open_document`.
     """
     document = documents.numbered(readable(gateways, session), number)
     known = Consultation.get_or_none(Consultation.session == session, Consultation.document == document)
+    if known is None:
+        anchors.check_clock(gateways)
+        journal.check_open()
     _verified(gateways, session, document, trace, recompute=known is None)[0].close()
     return document
 

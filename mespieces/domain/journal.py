@@ -193,6 +193,12 @@ def suspended() -> bool:
     return Fact.get_or_none(Fact.name == SUSPENDED, Fact.detail == head().log) is not None
 
 
+def check_open() -> None:
+    """Make sure that something may be added to the open journal. Raises `JournalClosed`, `JournalSuspended`."""
+    if suspended():
+        raise JournalSuspended
+
+
 def find(log: str) -> JournalLog:
     """Return the row of a journal by its name, open or closed. Raises `NotFound`."""
     row = JournalLog.get_or_none(JournalLog.log == log)

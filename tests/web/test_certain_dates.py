@@ -62,10 +62,13 @@ def test_nothing_is_read_while_two_authorities_agree_that_the_clock_is_wrong(dat
     refused = debtor.get("/pieces/1/fichier", 503)
     assert "L’horloge de ce service est déréglée" in refused.text
     assert refused.mimetype == "text/html"
+    around = debtor.get("/pieces/1", 503)
+    assert "L’horloge de ce service est déréglée" in around.text
     assert "document.consulted" not in make.operations()
 
     clock.advance(timedelta(minutes=-5))
     debtor = dated.reading(deposit)
+    debtor.get("/pieces/1")
     assert debtor.get("/pieces/1/fichier").data == make.pdf()
 
 

@@ -80,6 +80,7 @@ def test_recipients_and_members_read_in_words_that_nothing_can_be_recorded(site,
 
     assert WORDS in reader.get("/pieces/1/fichier", 503).text.replace("\n", " ")
     reader.get("/pieces/1/pages/1.webp", 503)
+    assert WORDS in reader.get("/pieces/1", 503).text.replace("\n", " ")
     reader.get("/pieces/liasse.zip", 503)
     known, unknown = payet.accesses.get().reference, codes.draw_reference()
     for typed in ((known, secret), (known, wrong), (unknown, wrong)):
