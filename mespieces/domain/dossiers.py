@@ -110,8 +110,8 @@ def _fill(gateways: Gateways, deposit: Deposit, spool: Spool, by: journal.Author
             text = _read_me(gateways, deposit, parts, counts, _keys(gateways, {log for log, _ in cited}), now)
         _write(archive, "LISEZ-MOI.txt", text.replace("\n", "\r\n").encode("utf-8-sig"))
     digest = spool.finish()
-    with models.write():  # (4)
-        Deposit.update(dossier_at=gateways.clock.now()).where(Deposit.id == deposit.id).execute()
+    with models.write():  # (4), dated of what it holds: what is recorded meanwhile is not in it
+        Deposit.update(dossier_at=now).where(Deposit.id == deposit.id).execute()
         attestations.record(gateways, "dossier", digest, by=by, deposit=deposit)
     return digest
 

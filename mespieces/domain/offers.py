@@ -1,15 +1,18 @@
 """Offers: before the journal forgets a deposit, its office is told, in time to keep its *dossier de preuve* (art. 5 and 6)."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 from dateutil.relativedelta import relativedelta
+from peewee import fn
 
 from mespieces import models
 from mespieces.domain import calendar, clockwork, deposits, french, offices, outbox, purges
 from mespieces.gateways import Gateways
-from mespieces.models import Deposit, Message, Office
+from mespieces.models import Deposit, Document, Message, Office
 
 AHEAD = relativedelta(months=1)
 """How long before the purge is due the office is told; later when less is left, and the purge then waits (`purges.TOLD`)."""
@@ -36,9 +39,23 @@ def tell(gateways: Gateways) -> int:
 
 
 def waiting(office: Office) -> int:
-    """Return of how many deposits the office was told, without having drawn their dossier since."""
-    told = Deposit.purge_told_at.is_null(False) & Deposit.purged_at.is_null() & Deposit.dossier_at.is_null()
-    return int(Deposit.select().where(Deposit.office == office, told).count())
+    """Return of how many deposits the office was told, without having drawn a dossier of all they had."""
+    return int(Deposit.select().where(Deposit.office == office, _wanted()).count())
+
+
+def wanting(among: Iterable[UUID]) -> set[UUID]:
+    """Return those of these deposits whose office was told, and has no dossier of all they had."""
+    query = Deposit.select(Deposit.id).where(Deposit.id.in_(list(among)), _wanted())
+    return {one.id for one in query}
+
+
+def _wanted() -> Any:
+    """Return what makes a dossier wanted: one drawn before the end, or before the last deletion, lacks what was recorded since."""
+    later = Document.select().where(
+        Document.deposit == Deposit.id, Document.deleted_at.is_null() | (Document.deleted_at > Deposit.dossier_at)
+    )
+    old = Deposit.dossier_at.is_null() | (Deposit.dossier_at < Deposit.ended_at) | fn.EXISTS(later)
+    return Deposit.purge_told_at.is_null(False) & Deposit.purged_at.is_null() & old
 
 
 def write(gateways: Gateways, message: Message) -> tuple[str, str, str] | None:

@@ -7,7 +7,7 @@ import pytest
 from dateutil.relativedelta import relativedelta
 
 from mespieces.domain import clockwork, journal, notices, offers, outbox, purges, retention
-from mespieces.models import Deposit, JournalPayload, Message, Office
+from mespieces.models import Deposit, Document, JournalPayload, Message, Office
 
 
 def move(gateways, to):
@@ -58,6 +58,23 @@ def test_the_office_is_told_once_a_month_before_with_the_date_and_the_address(ga
         gateways.clock.advance(timedelta(hours=23))
         assert offers.tell(gateways) == 0
     assert len(mails(gateways)) == 1
+
+
+def test_a_dossier_drawn_before_the_end_or_before_the_last_deletion_is_still_wanted(gateways):
+    deposit = ended(gateways)
+    move(gateways, purges.due_at(gateways, deposit) - timedelta(days=20))
+    offers.tell(gateways)
+    second = timedelta(seconds=1)
+    last = max(deposit.documents.get().deleted_at, deposit.ended_at)
+    for drawn, enough in ((deposit.ended_at - second, False), (last, True)):
+        Deposit.update(dossier_at=drawn).execute()
+        assert (offers.waiting(deposit.office), offers.wanting([deposit.id])) == (
+            (0, set()) if enough else (1, {deposit.id})
+        )
+    Document.update(deleted_at=last + second).execute()
+    assert offers.wanting([deposit.id]) == {deposit.id}
+    Document.update(deleted_at=None).execute()
+    assert offers.wanting([deposit.id]) == {deposit.id}
 
 
 def test_nothing_is_purged_before_the_office_had_a_fortnight(gateways):

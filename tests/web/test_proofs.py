@@ -101,7 +101,10 @@ def test_nothing_is_made_for_a_head_or_for_a_browser_that_asks_ahead(site, depos
     assert JournalCheckpoint.select().count() == 0
 
 
-def test_the_office_is_warned_on_the_page_and_in_the_list_until_it_has_the_dossier(site, deposit, clerk):
+@pytest.mark.parametrize("early", [False, True])
+def test_the_office_is_warned_on_the_page_and_in_the_list_until_it_has_the_whole_dossier(site, deposit, clerk, early):
+    if early:
+        clerk.get(at(deposit, "/dossier.zip"))
     clerk = end(site, deposit)
     assert "oubliera" not in clerk.get(at(deposit)).text
     assert "bientôt effacé du journal" not in words(clerk.get("/etude/depots"))
@@ -114,7 +117,8 @@ def test_the_office_is_warned_on_the_page_and_in_the_list_until_it_has_the_dossi
     clerk = site.member(deposit.office.members.get())
     told = words(clerk.get(at(deposit)))
     assert "Le journal oubliera ce dépôt après le 25 août 2028" in told.replace("\xa0", " ")
-    assert "Téléchargez son dossier de preuve" in told
+    assert ("Téléchargez son dossier de preuve" in told) is not early
+    assert ("(heure de Paris) ne suffit pas" in told.replace("\xa0", " ")) is early
     assert "aucun reçu ne pourra plus en être établi" in told
     listed = clerk.get("/etude/depots?etat=forgotten")
     assert "Un dépôt sera bientôt effacé du journal" in words(listed)
@@ -124,6 +128,7 @@ def test_the_office_is_warned_on_the_page_and_in_the_list_until_it_has_the_dossi
     clerk.get(at(deposit, "/dossier.zip"))
     assert "assurez-vous de l’avoir gardé" in words(clerk.get(at(deposit)))
     assert "Un dépôt sera" not in words(clerk.get("/etude/depots"))
+    assert "dossier à garder" not in clerk.get("/etude/depots?etat=forgotten").text
     Deposit.update(purged_at=site.gateways.clock.now()).execute()
     told = words(clerk.get(at(deposit)))
     assert "Le journal a oublié" in told

@@ -41,7 +41,7 @@ def list_deposits() -> str:
     listed, total = deposits.search(current.member().office, words, state, now, page=page)
     return render_template(
         "deposits/list.html", listed=listed, total=total, q=words, wanted=state, page=page,
-        offered=offers.waiting(current.member().office), last=max(1, -(-total // deposits.PAGE)), state=lambda deposit: deposits.state(deposit, now),
+        offered=offers.waiting(current.member().office), wanting=offers.wanting(line.deposit.id for line in listed), last=max(1, -(-total // deposits.PAGE)), state=lambda deposit: deposits.state(deposit, now),
     )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def page_of(deposit: Deposit, typed: object = None, errors: dict[str, str] | Non
         accesses=accesses.by_deposit(deposit), significations=significations.latest(deposit),
         history=consultations.history(deposit), waiting=one_time_codes.waited_for(current.gateways(), deposit), story=journal.story(deposit), names=recipients.names(everybody),
         failures=identification.failures_today(current.gateways(), deposit),
-        lapse=deposits.warning(deposit, now), forgets_at=purges.forgets_at(current.gateways(), deposit), today=door.today(), typed=typed or {}, errors=errors or {},
+        lapse=deposits.warning(deposit, now), forgets_at=purges.forgets_at(current.gateways(), deposit), wanting=offers.wanting([deposit.id]), today=door.today(), typed=typed or {}, errors=errors or {},
         told=announcements.told(deposit) if deposit.withdrawn_at else (), replacement=replacements.of(deposit),
         **{"withdrawal": {}, "withdrawal_error": "", "proofs": {}, "proofs_error": "", "batch": {}, "batch_error": "", **context},
     )  # fmt: skip
