@@ -15,9 +15,9 @@ import psycopg
 
 from mespieces import migrations, models
 from mespieces import runtime as starting
-from mespieces.cli import console
+from mespieces.cli import console, dating
 from mespieces.config import Settings, SettingWrong
-from mespieces.domain import anchors, checkpoints, clockwork, continuity, documents, french, journal, offices
+from mespieces.domain import checkpoints, clockwork, continuity, documents, french, journal, offices
 from mespieces.errors import Refusal
 from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
@@ -40,7 +40,9 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
     """Dit en clair ce qui est mal réglé ; sort avec 1 s’il y a quelque chose."""
     try:
         settings = console.settings()
-        found, remarks = list(find(settings)), remark(settings)
+        answers = dating.ask(settings)
+        found = [*find(settings), *(("timestamps", words) for words in dating.problems(answers))]
+        remarks = [*dating.remarks(answers), *remark(settings)]
     except SettingWrong as error:
         found, remarks = [("settings", str(error))], []
     problems = [{"about": about, "problem": words} for about, words in found]
@@ -66,27 +68,12 @@ def find(settings: Settings) -> Iterator[tuple[str, str]]:
 def remark(settings: Settings) -> list[str]:
     """Return what an operator should know though nothing is wrong."""
     return [
-        *_drift(settings),
         *_refused(settings),
         *_reachable(settings),
         *_account(settings),
         *_worker(settings),
         *_owner(settings),
     ]
-
-
-def _drift(settings: Settings) -> Iterator[str]:
-    """Tell that the machine's clock is not the authority's."""
-    try:
-        with _reading(settings):
-            ahead = anchors.drift()
-    except (Refusal, pw.DatabaseError):  # said by the check of the database
-        return
-    if abs(ahead) > anchors.LARGEST_DRIFT:
-        yield (
-            f"L’horloge de cette machine s’écarte d’environ {french.counted(round(abs(ahead)), 'seconde')} de celle de l’autorité "
-            "d’horodatage : réglez-la (service NTP)."
-        )
 
 
 def _refused(settings: Settings) -> Iterator[str]:

@@ -114,12 +114,6 @@ def keep_up(gateways: Gateways) -> bool:
     return stamp is not None
 
 
-def drift() -> float:
-    """Return by how many seconds our clock was last seen ahead of an authority's (behind, when negative)."""
-    measure = _worst()
-    return float(measure["drift"]) if measure else 0.0
-
-
 def check_clock(gateways: Gateways) -> None:
     """Make sure that our clock is not known to be wrong. Raises `ClockWrong` when two sources, of two roots, agree that it is."""
     # A measure from our future was made before the clock was set right.

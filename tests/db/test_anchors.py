@@ -137,7 +137,7 @@ def test_a_clock_that_drifts_is_journaled_once_a_day(dated):
             anchors.Fact.delete().where(anchors.Fact.name == anchors.NEXT).execute()
         assert anchors.keep_up(dated)
     assert make.operations().count("incident.recorded") == 1
-    assert 115 < anchors.drift() < 125
+    assert 115 < anchors.situation(dated).drift < 125
 
 
 def test_two_authorities_must_agree_before_our_clock_is_called_wrong(dated, second):
@@ -334,7 +334,7 @@ def test_a_wrong_clock_is_measured_again_every_minute_until_it_is_right(dated, t
 
     dated.clock._instant = SystemClock().now()
     assert anchors.keep_up(dated)
-    assert abs(anchors.drift()) <= anchors.LARGEST_DRIFT
+    assert abs(anchors.situation(dated).drift) <= anchors.LARGEST_DRIFT
     anchors.check_clock(dated)
     later(dated)
     assert not anchors.keep_up(dated)

@@ -11,6 +11,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import authority as authorities
 import make
 import pytest
 import servers
@@ -22,11 +23,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mespieces import models
 from mespieces.cli import check, console
-from mespieces.domain import clockwork, journal
+from mespieces.domain import anchors, clockwork, journal
 from mespieces.gateways import keys
 from mespieces.gateways.clock import SystemClock
 from mespieces.models import Fact, JournalLog, Message
-from mespieces.verifier import note
+from mespieces.verifier import note, record
 
 OFFICE = ["--office-name", "SCP Lefèvre", "--office-address", "14 rue des Carmes, 44000 Nantes", "--office-phone", "02 40 00 00 00",
           "--office-email", "etude@example.fr", "--admin-name", "Claire Marchand", "--admin-email", "claire@example.fr"]  # fmt: skip
@@ -408,6 +409,35 @@ def test_roots_of_authorities_that_cannot_be_read_are_told_and_the_service_does_
     assert "MESPIECES_TSA_ROOTS" in served.stderr
     assert words in served.stderr
     assert "Traceback" not in served.stderr
+
+
+def test_an_authority_that_dates_nothing_is_told_with_its_cure(environment, tmp_path):
+    with authorities.serving(authorities.Authority(tmp_path / "tsa")) as tsa:
+        named = {"TSA_URL": tsa.url, "TSA_ROOTS": str(tsa.pem)}
+        assert remarks(environment, **named) == ""
+        assert tsa.asked == 1
+
+        other = authorities.Authority(tmp_path / "other")
+        told = problems(environment, "timestamps", **named | {"TSA_ROOTS": str(other.pem)})
+        assert f"La réponse de l’autorité d’horodatage {tsa.url} est refusée" in told
+        down = f"http://127.0.0.1:{servers.free_port()}"
+        told = problems(environment, "timestamps", **named | {"TSA_URL": f"{tsa.url} {down}"})
+        assert f"{down} ne répond pas" in told
+        assert "vérifiez MESPIECES_TSA_URL" in told
+        assert tsa.url not in told
+
+
+def test_the_drift_told_is_that_of_now_and_none_without_an_authority(environment, tmp_path, faketime):
+    with models.write():
+        kept = {"x": {"drift": 90.0, "at": record.format_time(SystemClock().now()), "authority": "Ancienne"}}
+        clockwork.set_fact(anchors.CLOCK, SystemClock().now(), json.dumps(kept))
+    assert remarks(environment) == ""
+
+    with authorities.serving(authorities.Authority(tmp_path / "tsa")) as tsa:
+        tsa.clock = [faketime, "-f", "-30s"]
+        told = remarks(environment, TSA_URL=tsa.url, TSA_ROOTS=str(tsa.pem))
+        seconds = int(re.search(r"s’écarte d’environ (\d+)", told)[1])
+        assert 25 < seconds < 35
 
 
 def test_a_key_lost_beside_a_database_is_restored_and_never_made_anew(environment):
