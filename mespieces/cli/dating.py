@@ -1,6 +1,7 @@
 """The authorities that date the journal, asked by `check` as the worker asks them: what they answer now, not what was kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from mespieces.config import Settings, SettingWrong
@@ -18,26 +19,26 @@ _CURE = (
 
 
 class Answers(NamedTuple):
-    """What the configured authorities answered: their refusals, and by how many seconds our clock is ahead of each other one."""
+    """What the authorities answered: refusals, and for each other one (by its address) how many seconds our clock is ahead of it."""
 
     refusals: tuple[Refusal, ...] = ()
-    drifts: tuple[float, ...] = ()
+    drifts: Mapping[str, float] = MappingProxyType({})
 
 
 def ask(settings: Settings) -> Answers:
     """Ask each configured authority for a token that is thrown away; none when what names them is wrong, which is told apart."""
     refusals: list[Refusal] = []
-    drifts: list[float] = []
+    drifts: dict[str, float] = {}
     try:
         authorities = open_authorities(settings)
     except SettingWrong:
         return Answers()
     for authority in authorities:
         try:
-            drifts.append(authority.stamp(ASKED, SystemClock()).drift)
+            drifts[authority.url] = authority.stamp(ASKED, SystemClock()).drift
         except (AuthorityUnreachable, TokenRefused) as error:
             refusals.append(error)
-    return Answers(tuple(refusals), tuple(drifts))
+    return Answers(tuple(refusals), drifts)
 
 
 def problems(answers: Answers) -> Iterator[str]:
@@ -47,9 +48,14 @@ def problems(answers: Answers) -> Iterator[str]:
 
 
 def remarks(answers: Answers) -> Iterator[str]:
-    """Tell that the machine's clock is that of no authority."""
-    ahead = min(answers.drifts, key=abs, default=0.0)  # where one agrees, it is another's that is wrong
-    if abs(ahead) > anchors.LARGEST_DRIFT:
+    """Tell that the machine's clock is that of no authority, or else which of them is alone to have another."""
+    ahead = min(answers.drifts.values(), key=abs, default=0.0)
+    if abs(ahead) <= anchors.LARGEST_DRIFT:
+        for url, seconds in answers.drifts.items():
+            if abs(seconds) > anchors.LARGEST_DRIFT:
+                apart = french.counted(round(abs(seconds)), "seconde")
+                yield f"L’horloge de l’autorité d’horodatage {url} s’écarte d’environ {apart} de celle de cette machine et d’une autre autorité."
+    else:
         yield (
             f"L’horloge de cette machine s’écarte d’environ {french.counted(round(abs(ahead)), 'seconde')} de celle de l’autorité "
             "d’horodatage : réglez-la (service NTP)."

@@ -439,6 +439,13 @@ def test_the_drift_told_is_that_of_now_and_none_without_an_authority(environment
         seconds = int(re.search(r"s’écarte d’environ (\d+)", told)[1])
         assert 25 < seconds < 35
 
+        right = authorities.Authority(tmp_path / "right", name="Seconde")
+        (tmp_path / "roots.pem").write_bytes(tsa.pem.read_bytes() + right.pem.read_bytes())
+        with authorities.serving(right):
+            told = remarks(environment, TSA_URL=f"{tsa.url} {right.url}", TSA_ROOTS=str(tmp_path / "roots.pem"))
+        assert f"L’horloge de l’autorité d’horodatage {tsa.url} s’écarte" in told
+        assert "L’horloge de cette machine" not in told
+
 
 def test_a_key_lost_beside_a_database_is_restored_and_never_made_anew(environment):
     (data(environment) / "keys" / "master.key").unlink()
