@@ -115,7 +115,9 @@ def test_the_office_is_warned_on_the_page_and_in_the_list_until_it_has_the_whole
     purges.clockwork.confirm(site.gateways.clock.now())
     offers.tell(site.gateways)
     clerk = site.member(deposit.office.members.get())
-    told = words(clerk.get(at(deposit)))
+    shown = clerk.get(at(deposit))
+    told = words(shown)
+    assert '<div class="note warn"><p><strong>Le journal oubliera' in shown.text
     assert "Le journal oubliera ce dépôt après le 25 août 2028" in told.replace("\xa0", " ")
     assert ("Téléchargez son dossier de preuve" in told) is not early
     assert ("(heure de Paris) ne suffit pas" in told.replace("\xa0", " ")) is early
@@ -126,6 +128,7 @@ def test_the_office_is_warned_on_the_page_and_in_the_list_until_it_has_the_whole
     assert str(deposit.id) in listed.text
 
     clerk.get(at(deposit, "/dossier.zip"))
+    assert '<div class="note ok"><p><strong>Le journal oubliera' in clerk.get(at(deposit)).text
     assert "assurez-vous de l’avoir gardé" in words(clerk.get(at(deposit)))
     assert "Un dépôt sera" not in words(clerk.get("/etude/depots"))
     assert "dossier à garder" not in clerk.get("/etude/depots?etat=forgotten").text
