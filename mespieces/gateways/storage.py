@@ -139,9 +139,7 @@ class FolderStorage:
         path = self._path(prefix)
         with _named(path):
             deleted = disk.delete_tree(path) if path.is_dir() and not path.is_symlink() else disk.delete(path)
-            for folder in path.parents:
-                if folder == self._root or not disk.remove_empty(folder):
-                    break
+            self._remove_empty(path.parent)
             return deleted
 
     def names(self, prefix: str = "") -> Iterator[Stored]:
@@ -160,7 +158,10 @@ class FolderStorage:
             sink.sync()
 
     def sweep_incoming(self, older_than: datetime) -> int:
-        """Delete the temporary files untouched since `older_than`. Raises `StorageUnavailable`."""
+        """Delete the temporary files untouched since `older_than`, and the folders that a deletion cut short left empty.
+
+        Raises `StorageUnavailable`.
+        """
         swept = 0
         with _named(self._incoming):
             for path in self._incoming.glob("*"):
@@ -168,7 +169,18 @@ class FolderStorage:
                     if path.stat().st_mtime < older_than.timestamp():
                         path.unlink()
                         swept += 1
+        with _named(self._root):
+            for here, folders, files in os.walk(self._root, topdown=False, onerror=disk.unless_gone):
+                if not folders and not files:
+                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                        if Path(here).stat().st_mtime < older_than.timestamp():  # else it may be about to be filled
+                            self._remove_empty(Path(here))
         return swept
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove a folder that is empty, and those left empty above it."""
+        while folder not in {self._root, self._incoming} and disk.remove_empty(folder):
+            folder = folder.parent
 
     def _path(self, name: str) -> Path:
         return self._root / _checked(name)

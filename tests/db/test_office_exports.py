@@ -307,8 +307,15 @@ def test_a_preparation_that_was_killed_is_begun_again_and_only_then(gateways, au
 
 
 KILLED = """
-import os, signal
+import os, signal, sys
+from datetime import datetime
+from mespieces import config, runtime
 from mespieces.domain import exports, office_exports
+from mespieces.gateways.clock import ManualClock
+names = ("MESPIECES_DATA", "MESPIECES_DATABASE_URL", "MESPIECES_STORAGE_URL")
+opened = runtime.open_runtime(config.read(dict(zip(names, sys.argv[1:4]))), clock=ManualClock(datetime.fromisoformat(sys.argv[4])))
+gateways = opened.gateways
+opened.database.connect()
 exports.STEP, advance, told = 1, office_exports._advance, []
 
 def killed(row, **facts):
@@ -330,10 +337,10 @@ def test_a_worker_killed_half_way_leaves_nothing_that_can_be_read_and_another_fi
     make.filed(kept, office)
     auditor = make.member(kept, office, role="auditeur")
     asked(kept, auditor)
-    facts = [settings.data, settings.database_url, f"file://{storage}", "memory:", settings.public_url, make.NOW, 0]
-    command = [sys.executable, "-c", make._PROCESS + KILLED, *map(str, facts)]
+    facts = [settings.data, settings.database_url, f"file://{storage}", make.NOW]
+    command = [sys.executable, "-c", KILLED, *map(str, facts)]
 
-    done = subprocess.run(command, cwd=ROOT, input="\n", capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == -signal.SIGKILL, done.stderr
     row = JournalExport.get()

@@ -267,6 +267,20 @@ def test_what_a_dead_writer_left_is_swept_once_old(folder, root):
     assert names(folder) == []
 
 
+def test_folders_that_a_deletion_cut_short_left_empty_are_swept(folder, root):
+    put(folder, "6d/kept/original", b"kept")
+    (root / "6d" / "cut").mkdir()
+    (root / "7a" / "cut").mkdir(parents=True)
+
+    folder.sweep_incoming(datetime.now(UTC) - timedelta(hours=1))
+    assert (root / "7a").exists(), "it may be about to be filled"
+    folder.sweep_incoming(datetime.now(UTC) + timedelta(hours=1))
+
+    assert {path.name for path in root.iterdir()} == {".incoming", "6d"}
+    assert [path.name for path in (root / "6d").iterdir()] == ["kept"]
+    assert get(folder, "6d/kept/original") == b"kept"
+
+
 def test_there_is_nothing_to_sweep_before_the_first_file(kept):
     assert kept.sweep_incoming(datetime.now(UTC)) == 0
 
