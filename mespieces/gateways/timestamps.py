@@ -91,10 +91,28 @@ class Authority:
             if time.monotonic() > until:
                 raise AuthorityUnreachable(url=self.url, reason="trop lente")
         except (OSError, http.client.HTTPException) as error:
-            raise AuthorityUnreachable(url=self.url, reason=error or type(error).__name__) from error
+            raise AuthorityUnreachable(url=self.url, reason=_why(error)) from error
         finally:
             line.close()
         return received
+
+
+def _why(error: Exception) -> str:
+    """Return in French why an authority cannot be reached; what is rare is left as the system says it."""
+    for kind, words in _REASONS.items():
+        if isinstance(error, kind):
+            return words
+    return f"« {error or type(error).__name__} »"
+
+
+_REASONS: dict[type[Exception], str] = {
+    ConnectionRefusedError: "connexion refusée",
+    ConnectionError: "connexion coupée",
+    TimeoutError: "trop lente",
+    socket.gaierror: "adresse inconnue",
+    ssl.SSLCertVerificationError: "certificat du serveur refusé",
+    http.client.HTTPException: "ce n’est pas une réponse HTTP",
+}
 
 
 @contextmanager

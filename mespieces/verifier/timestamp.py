@@ -118,7 +118,7 @@ def verify(
     except _MALFORMED as error:
         if isinstance(error, TokenRefused):
             raise
-        raise TokenRefused(f"le jeton n’est pas valable ({error})") from error
+        raise TokenRefused(_in_words(error)) from error
     if policies and stated.policy not in policies:
         raise TokenRefused(f"la politique {stated.policy} n’est pas de celles qui sont acceptées")
     return stated
@@ -135,7 +135,7 @@ def read(data: bytes, token: bytes) -> Stated:
     except _MALFORMED as error:
         if isinstance(error, TokenRefused):
             raise
-        raise TokenRefused(f"le jeton n’est pas valable ({error})") from error
+        raise TokenRefused(_in_words(error)) from error
 
 
 def _identity(root: x509.Certificate) -> str:
@@ -262,6 +262,12 @@ def written(time: datetime) -> str:
     return f"{whole}.{fraction.rstrip('0')}".rstrip(".") + "Z"
 
 
+def _in_words(error: Exception) -> str:
+    """Return why a token is refused; what is rare is left as the library says it, for whoever looks it up."""
+    known = _REASONS.get(str(error).rstrip("."))
+    return known or f"le jeton n’est pas valable (« {error} »)"
+
+
 def _seconds(accuracy: Accuracy | None) -> float | None:
     if accuracy is None:
         return None
@@ -288,3 +294,12 @@ def _claims_qualified(token: bytes) -> bool:
     # TSTInfo's extensions are its last member, [1].
     last = der.inside(token, *whole[1:])[-1]
     return last[0] == _SECOND and _QUALIFIED in token[last[1] : last[2]]
+
+
+_REASONS = {
+    "Nonce mismatch": "le jeton répond à une autre demande",
+    "Mismatch between messages": "le jeton date autre chose",
+    "The EKU extension is not critical": "le certificat de l’autorité ne sert pas qu’à l’horodatage",
+    "The certificate does not contain the critical EKU extension": "le certificat de l’autorité ne sert pas à l’horodatage",
+    "The EKU extension does not have KeyPurposeID id-kp-timeStamping": "le certificat de l’autorité ne sert pas à l’horodatage",
+}

@@ -118,7 +118,7 @@ def test_a_deposit_filed_from_the_command_line_names_who_operates_the_service(ga
     text = words(attestations.of_deposit(gateways, make.filed(gateways), by=journal.OPERATOR))
 
     assert "Par l’exploitant du service" in text
-    assert "à la demande de l’exploitant du service" in text
+    assert "et demandé par l’exploitant du service" in text
 
 
 def test_nothing_secret_is_printed(gateways, deposit, payet, clerk):

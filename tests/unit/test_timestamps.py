@@ -1,6 +1,7 @@
 """Certain dates: only what a trusted authority truly says of these bytes is taken."""
 
 import dataclasses
+import re
 
 import authority as authorities
 import pytest
@@ -53,8 +54,10 @@ def test_an_authority_that_does_not_answer_in_time_is_said_to_be_out_of_reach(as
 
 
 def test_nobody_listening_is_an_authority_out_of_reach(tsa, ask):
-    with pytest.raises(AuthorityUnreachable):
+    with pytest.raises(AuthorityUnreachable, match=re.escape("ne répond pas (connexion refusée)")):
         ask(Authority("http://127.0.0.1:1/", (tsa.root,)))
+    with pytest.raises(AuthorityUnreachable, match=re.escape("ne répond pas (adresse inconnue)")):
+        ask(Authority("http://nobody.invalid/", (tsa.root,)))
 
 
 @pytest.mark.parametrize(
@@ -63,9 +66,9 @@ def test_nobody_listening_is_an_authority_out_of_reach(tsa, ask):
         ("garbage", "n’est pas un jeton"),
         ("too large", "trop grande"),
         ("rejection", "pas accordé"),
-        ("other imprint", "messages"),
-        ("over other bytes", "Nonce"),
-        (f"over {NOTE.decode()}", "Nonce"),
+        ("other imprint", "date autre chose"),
+        ("over other bytes", "répond à une autre demande"),
+        (f"over {NOTE.decode()}", "répond à une autre demande"),
     ],
 )
 def test_an_answer_that_dates_nothing_is_refused(ask, tsa, behaviour, reason):
@@ -75,7 +78,7 @@ def test_an_answer_that_dates_nothing_is_refused(ask, tsa, behaviour, reason):
 
 
 def test_a_token_of_other_bytes_is_refused(ask, tsa):
-    with pytest.raises(timestamp.TokenRefused, match="messages"):
+    with pytest.raises(timestamp.TokenRefused, match="date autre chose"):
         timestamp.verify(b"other", ask().der, [tsa.root])
 
 
