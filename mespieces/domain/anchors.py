@@ -16,7 +16,7 @@ from mespieces.domain import checkpoints, clockwork, journal
 from mespieces.errors import Unavailable
 from mespieces.gateways import Gateways
 from mespieces.gateways.timestamps import AuthorityUnreachable, Stamp, TokenRefused
-from mespieces.models import Fact, JournalLog, JournalRecord, JournalTimestamp
+from mespieces.models import Fact, JournalCheckpoint, JournalLog, JournalRecord, JournalTimestamp
 from mespieces.verifier import note, record, timestamp
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,9 @@ def situation(gateways: Gateways) -> Situation:
 
 def newest() -> JournalTimestamp | None:
     """Return the token over the longest checkpoint of the open journal."""
-    query = JournalTimestamp.select().where(JournalTimestamp.log == journal.head().log)
+    checkpoint = (JournalCheckpoint.log == JournalTimestamp.log) & (JournalCheckpoint.size == JournalTimestamp.size)
+    query = JournalTimestamp.select().join(JournalCheckpoint, on=checkpoint)
+    query = query.where(JournalTimestamp.log == journal.head().log)
     return query.order_by(JournalTimestamp.size.desc(), JournalTimestamp.number).first()
 
 

@@ -15,9 +15,10 @@ from mespieces.domain import anchors, checkpoints, journal, receipts, tokens
 from mespieces.errors import Invalid, TooLarge
 from mespieces.gateways import Gateways, preview
 from mespieces.models import JournalAttestation, JournalLog, JournalPayload, JournalRecord
-from mespieces.verifier import attached, canonical, note, receipt, record, timestamp
+from mespieces.verifier import attached, canonical, note, proof, receipt, record, timestamp
 
 ISSUED = "attestation.issued"
+_NUMBERED = 3  # tokens over one checkpoint that are looked for: there is one, but for a renewal
 LARGEST = 16 * 2**20  # bytes: the longest attestation carries 600 receipts
 
 
@@ -87,6 +88,8 @@ class Proven:
     """It is provisional, and a third party has dated its record since."""
     data: bytes = b""
     """The receipt itself."""
+    unconfirmed: bool = False
+    """It bears a date of which nothing is left here: neither a token over its checkpoint, nor a record that names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +233,13 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
         elsewhere = header is not None and header.log not in logs
         return Proven(State.UNKNOWN if elsewhere else State.ALTERED)
     hashed = record.record_hash(read.header).hex()
-    token = _token(header.log, checkpoint.size, read.timestamp)
-    if read.timestamp is not None and token is None:
-        return Proven(State.ALTERED)
+    token, unconfirmed = None, False
+    if read.timestamp is not None:
+        signed = proof.parse(read.tlog_proof).checkpoint
+        token = _token(gateways, header.log, checkpoint.size, signed, read.timestamp)
+        unconfirmed = token is None
+        if unconfirmed and (anchors.over(header.log, [checkpoint.size]) or not _dates(signed, read.timestamp)):
+            return Proven(State.ALTERED)
     known = JournalRecord.select().where(
         JournalRecord.log == header.log, JournalRecord.sequence == header.sequence, JournalRecord.hash == hashed
     )
@@ -251,6 +258,7 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
         token.authority if token else "",
         agrees and token is None and receipts.completed(press, read, header.log, header.sequence) is not None,
         data,
+        unconfirmed,
     )
 
 
@@ -261,10 +269,22 @@ def _extends(row: JournalLog, published: note.Checkpoint) -> bool:
     return checkpoints.contains(row.log, published)
 
 
-def _token(log: str, size: int, der: bytes | None) -> timestamp.Stated | None:
-    """Return what the token states that is kept byte for byte, and that the journal names: it was verified before it was kept."""
-    row = next((one for one in anchors.over(log, [size]).get(size, []) if bytes(one.der) == der), None)
-    published = checkpoints.kept(log, size)
-    if row is None or published is None or der is None:
-        return None
-    return tokens.believed(log, size, row.number, bytes(published.note), der)
+def _token(gateways: Gateways, log: str, size: int, signed: bytes, der: bytes) -> timestamp.Stated | None:
+    """Return what a token states, once a record of the journal names it or a root trusted here vouches for it.
+
+    The tables may have lost both token and checkpoint: the record of the token has its SHA-256.
+    """
+    for number in range(1, _NUMBERED + 1):
+        if found := tokens.believed(log, size, number, signed, der):
+            return found
+    roots = [root for authority in gateways.authorities for root in authority.roots]
+    with suppress(timestamp.TokenRefused):
+        return timestamp.verify(signed, der, roots) if roots else None
+    return None
+
+
+def _dates(signed: bytes, der: bytes) -> bool:
+    """Tell whether a token, whoever signed it, is one over this checkpoint."""
+    with suppress(timestamp.TokenRefused):
+        return bool(timestamp.read(signed, der))
+    return False

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from mespieces import models
 from mespieces.domain import deposits, journal
-from mespieces.models import Consultation, Deposit, Document, JournalLog
+from mespieces.models import Consultation, Deposit, Document, JournalLog, JournalPayload
 from mespieces.verifier import record
 
 BATCH = 1_000  # consultations read at once
@@ -141,6 +141,14 @@ def astray() -> Iterator[int]:
         (Consultation.sequence < 0) | Consultation.log.not_in(known)
     )
     yield from (sequence for (sequence,) in query.tuples().iterator())
+
+
+def orphans(log: str, size: int) -> Iterator[int]:
+    """Yield the sequences of payloads beyond a journal's records: the next record would find its place taken."""
+    query = JournalPayload.select(JournalPayload.sequence).where(
+        JournalPayload.log == log, JournalPayload.sequence >= size
+    )
+    yield from (sequence for (sequence,) in query.distinct().order_by(JournalPayload.sequence).tuples().iterator())
 
 
 def _rows(log: str) -> Iterator[_Row]:

@@ -70,7 +70,10 @@ def grow(frontier: merkle.Frontier, log: str, size: int, read: Leaves = leaves) 
     """Append the records of `log` to a tree that has its first ones, up to `size`; yield the subtrees that this completes."""
     growth = Growth(frontier)
     for start in range(frontier.size, size, _AT_ONCE):
-        for leaf in read(log, start, min(start + _AT_ONCE, size)):
+        leaves = read(log, start, min(start + _AT_ONCE, size))
+        if not leaves:  # no journal is so long: whoever counts on it sees that the tree is not
+            return
+        for leaf in leaves:
             closes = growth.closes()
             frontier.append(leaf)
             if closes:

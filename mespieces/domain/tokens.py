@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from peewee import fn
+
 from mespieces.domain import anchors
-from mespieces.models import JournalPayload, JournalRecord, JournalTimestamp
+from mespieces.models import JournalCheckpoint, JournalPayload, JournalRecord, JournalTimestamp
 from mespieces.verifier import canonical, record, timestamp
 
 _MOST = 1_000  # tokens that wait for their record: an honest journal has one or two
@@ -59,12 +61,13 @@ class Comparison:
     """
 
     def __init__(self, log: str) -> None:
-        self._log, self._rows = log, anchors.every(log, _ANY)
+        self._log, self._rows, self._reached = log, anchors.every(log, _ANY), 0
         self._next = next(self._rows, None)
         self._waiting: dict[tuple[int, int], _Named] = {}
 
     def over(self, size: int, signed: bytes) -> Iterator[int]:
         """Take the tokens over the checkpoint of that size, whose note is given."""
+        self._reached = size
         while (row := self._next) is not None and row.size <= size:
             self._next = next(self._rows, None)
             if not _states(row, signed):
@@ -89,8 +92,14 @@ class Comparison:
                     yield size - 1
 
     def finish(self) -> Iterator[int]:
-        """Yield those that no record names."""
+        """Yield those that no record names, and those beyond that date no checkpoint at all."""
         yield from (size - 1 for size, _ in self._waiting)
+        notes = JournalCheckpoint
+        over = notes.select().where(notes.log == JournalTimestamp.log, notes.size == JournalTimestamp.size)
+        orphans = JournalTimestamp.select(JournalTimestamp.size).where(
+            JournalTimestamp.log == self._log, JournalTimestamp.size > self._reached, ~fn.EXISTS(over)
+        )
+        yield from (size - 1 for (size,) in orphans.tuples())
 
 
 def _named(row: JournalTimestamp) -> _Named:

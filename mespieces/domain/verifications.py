@@ -217,7 +217,10 @@ def _compared(
     reach = max(itertools.chain((size,), (beyond for beyond, _ in published)))
     if not whole or reach > max(chain.size, known):
         yield f"{chain.size} TAIL_TRUNCATED"
+    if whole and chain.time != row.time:  # what the next record is compared with, and pages tell
+        yield f"{chain.size - 1} {Beside.PROJECTION_ALTERED}"
     yield from beside.finish()
+    yield from (f"{sequence} {Beside.TABLE_ALTERED}" for sequence in contradictions.orphans(row.log, chain.size))
     yield from (
         f"{subtrees.last_record(one)} {Beside.SUBTREE_ALTERED}" for one in subtrees.strangers(row.log, chain.size)
     )

@@ -35,7 +35,7 @@ from mespieces.domain import (
 from mespieces.domain.authenticity import State
 from mespieces.gateways.clock import ManualClock, SystemClock
 from mespieces.gateways.timestamps import Authority
-from mespieces.models import JournalAttestation, JournalLog, JournalPayload, JournalRecord
+from mespieces.models import JournalAttestation, JournalLog, JournalPayload, JournalRecord, JournalTimestamp
 from mespieces.verifier import attached, note, receipt, record
 
 
@@ -140,6 +140,38 @@ def test_what_a_third_party_dated_is_certain_and_openssl_agrees(dated, tsa, tmp_
     assert {one.accuracy for one in stated} == {1.0}
     assert [one.dated for one in found.receipts] == [one.latest for one in stated], "by then at the latest, not sooner"
     assert attestations.attested.moment(max(one.latest for one in stated))["utc"] in words(made)
+
+
+def test_a_dated_receipt_whose_token_the_tables_lost_is_accused_of_nothing(dated, tsa):
+    deposit = filed(dated)
+    assert anchors.keep_up(dated)
+    made = attestations.of_deposit(dated, deposit, by=journal.OPERATOR)
+    known = authenticity.examine(dated, made)
+    alone = dataclasses.replace(dated, authorities=())
+    with models.write():
+        unguard("journal_timestamp", "journal_checkpoint")
+        JournalTimestamp.delete().execute()
+        checkpoints.JournalCheckpoint.delete().execute()
+
+    assert authenticity.examine(alone, made) == known, "the journal's record has the token's SHA-256"
+    forget_anchors()
+    assert authenticity.examine(dated, made) == known, "the root of who dated it is trusted here"
+    found = authenticity.examine(alone, made)
+    assert (found.state, {one.state for one in found.receipts}) == (State.VALID, {State.VALID})
+    assert {(one.dated, one.unconfirmed) for one in found.receipts} == {(None, True)}
+    data = next(iter(attached.receipts(made).values()))
+    token = receipt.parse(data).timestamp
+    broken = receipt.write(receipt.parse(data)._replace(timestamp=token[:-40]))
+    assert authenticity.examine(alone, broken).state is State.ALTERED
+
+
+def forget_anchors():
+    """Take what names the tokens out of the journal, as a database that was put back has lost it."""
+    anchored = JournalRecord.select(JournalRecord.sequence).where(JournalRecord.operation == anchors.ANCHORED)
+    with models.write():
+        JournalPayload.update(body=b"{}").where(
+            JournalPayload.sequence.in_(anchored), JournalPayload.group == "proof"
+        ).execute()
 
 
 def test_an_attestation_says_that_our_clock_was_ahead_of_who_dated_it(dated):

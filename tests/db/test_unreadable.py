@@ -2,14 +2,14 @@
 
 import logging
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import make
 import pytest
 from backups import unguard
 
 from mespieces import models
-from mespieces.domain import consultations, journal, tokens, verifications
+from mespieces.domain import anchors, checkpoints, consultations, journal, tokens, verifications
 from mespieces.models import JournalRecord
 
 
@@ -24,6 +24,23 @@ def consulted(gateways, deposit):
     session = make.identified(gateways, make.first(deposit))
     consultations.open_document(gateways, session, 1, "text", make.TRACE).close()
     return JournalRecord.get(JournalRecord.operation == "document.consulted").sequence
+
+
+@pytest.fixture
+def foreign_keys_off(gateways):
+    """What a stranger's connection does, which knows of no references."""
+
+    @contextmanager
+    def opened():
+        if models.is_sqlite():
+            with closing(sqlite3.connect(models.database.database)) as stranger, stranger:
+                yield stranger.execute
+        else:
+            with models.write():
+                models.database.execute_sql("SET LOCAL session_replication_role = replica")
+                yield models.database.execute_sql
+
+    return opened
 
 
 def run(statement):
@@ -108,3 +125,39 @@ def test_a_token_s_record_that_cannot_be_read_names_no_token(gateways):
     run(f"UPDATE journal_payload SET body = salt WHERE sequence = {at} AND payload_group = 'proof'")  # noqa: S608 — as above
 
     assert tokens.believed(log, 1, 1, b"", b"") is None
+
+
+def test_a_head_whose_time_is_not_the_last_record_s_is_named(gateways):
+    run("UPDATE journal_log SET time = '2031-01-01T00:00:00.000000Z'")
+
+    assert verifications.verify(gateways).findings == (f"{journal.head().size - 1} PROJECTION_ALTERED",)
+
+
+def test_a_payload_in_the_place_of_a_record_to_come_is_named(gateways, foreign_keys_off):
+    row = journal.head()
+    with foreign_keys_off() as stranger:
+        stranger(f"INSERT INTO journal_payload VALUES ('{row.log}', {row.size + 2}, 'proof', NULL, NULL, NULL, NULL)")  # noqa: S608 — as above
+
+    assert verifications.verify(gateways).findings == (f"{row.size + 2} TABLE_ALTERED",)
+
+
+def test_a_token_over_a_checkpoint_that_is_not_there_is_named_and_dates_nothing(gateways, foreign_keys_off):
+    row, now = journal.head(), "2026-11-24T10:00:00.000000Z"
+    with foreign_keys_off() as stranger:
+        stranger(
+            f"INSERT INTO journal_timestamp (log, size, number, der, time, authority, qualified, asked_at, answered_at) "  # noqa: S608 — as above
+            f"SELECT '{row.log}', {row.size}, 1, hash, '{now}', 'Invented', 0, '{now}', '{now}' FROM "
+            f"(SELECT salt AS hash FROM journal_payload LIMIT 1) AS any_bytes"
+        )
+
+    assert verifications.verify(gateways).findings == (f"{row.size - 1} BAD_TIMESTAMP",)
+    assert anchors.newest() is None
+
+
+@pytest.mark.parametrize("more", [5, 2**62])
+def test_a_head_that_counts_more_records_than_there_are_has_nothing_signed(gateways, more):
+    run(f"UPDATE journal_log SET size = size + {more}")  # noqa: S608 — as above
+
+    with pytest.raises(checkpoints.TreeAltered):
+        checkpoints.publish(gateways)
+    assert not checkpoints.head(gateways).sound
