@@ -90,3 +90,13 @@ class Unavailable(Refusal):
         "Réessayez dans quelques minutes. Si cela dure, appelez le numéro figurant sur l’acte, "
         "et donnez la référence ci-dessous."
     )
+
+
+class ValueUnreadable(Unavailable, ValueError):  # noqa: N818 — a state, as all of these
+    """The database holds what the service never writes there: it was changed behind its back."""
+
+    message = (
+        "La base de données de ce service contient une valeur qu’il n’écrit jamais, et qu’il ne peut pas lire. La personne qui "
+        "exploite le service en est informée."
+    )
+    advice = "Réessayer n’y changera rien. Appelez le numéro figurant sur l’acte, et donnez la référence ci-dessous."

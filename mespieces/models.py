@@ -14,6 +14,10 @@ from uuid import uuid4
 import peewee as pw
 from playhouse.pool import PooledPostgresqlDatabase
 
+from mespieces.errors import ValueUnreadable
+
+log = logging.getLogger(__name__)
+
 database = pw.DatabaseProxy()
 
 _SQLITE_PRAGMAS = {
@@ -134,10 +138,17 @@ class InstantField(pw.Field):
 
 
 def _read_instant(text: str) -> datetime:
-    """Return the instant written as `InstantField` writes it, and no other way; `strptime` takes twelve times as long."""
-    if not _INSTANT.fullmatch(text):
-        raise ValueError(f"no instant: {text!r}")
-    return datetime.fromisoformat(text)
+    """Return the instant written as `InstantField` writes it, and no other way; `strptime` takes twelve times as long.
+
+    Raises `ValueUnreadable`.
+    """
+    try:
+        if _INSTANT.fullmatch(text):
+            return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    log.error("the database holds %r where an instant is expected", text[:40])
+    raise ValueUnreadable
 
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)

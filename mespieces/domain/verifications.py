@@ -105,12 +105,13 @@ def by_code(found: Verification, most: int = FIRST) -> list[tuple[str, list[str]
 
 
 def last() -> Verification | None:
-    """Return the result of the last full verification, None before the first."""
+    """Return the result of the last full verification, None before the first, or when what was kept of it says nothing."""
     row = Fact.get_or_none(Fact.name == VERIFIED)
-    if row is None:
+    try:
+        known = json.loads(row.detail) if row else {}
+        return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]), known["counts"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    known = json.loads(row.detail)
-    return Verification(row.at, known["size"], known["seconds"], tuple(known["findings"]), known["counts"])
 
 
 def _outside(gateways: Gateways, row: JournalLog) -> Iterator[str]:

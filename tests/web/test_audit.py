@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import make
 import pytest
-from backups import restore
+from backups import restore, unguard
 from web.conftest import words
 
 from mespieces import models
@@ -304,3 +304,25 @@ def test_a_file_given_is_held_in_memory_once():
         tracemalloc.stop()
     assert len(data) == authenticity.LARGEST
     assert most < 1.5 * len(data)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # an instant is a text there
+def test_a_value_that_the_service_never_writes_is_told_in_words_and_to_the_operator(site, caplog):
+    checkpoints.publish(site.gateways)
+    with models.write():
+        unguard("journal_checkpoint")
+        models.database.execute_sql("UPDATE journal_checkpoint SET created_at = 'yesterday'")
+
+    told = words(site.visitor().get("/audit/points-de-controle", 503))
+
+    assert "contient une valeur qu’il n’écrit jamais, et qu’il ne peut pas lire" in told
+    assert "'yesterday' where an instant is expected" in caplog.text
+
+
+@pytest.mark.parametrize("detail", ["", "5", "[]", "{}"])
+def test_what_is_kept_of_a_verification_and_says_nothing_counts_as_none(site, detail):
+    verifications.verify(site.gateways)
+    models.Fact.update(detail=detail).where(models.Fact.name == verifications.VERIFIED).execute()
+
+    assert verifications.last() is None
+    assert "Chaîne intacte" not in words(site.visitor().get("/audit"))
