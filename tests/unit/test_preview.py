@@ -399,7 +399,10 @@ def test_leaving_in_the_middle_ends_the_child():
 
 
 def children():
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    """Return the children that read documents, and the dead: other tests keep servers, and what their processes fork from."""
+    every = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    started = {one: Path(f"/proc/{one}/cmdline").read_bytes() for one in every}
+    return [one for one, command in started.items() if not command or os.fsencode(preview._CHILD) in command]
 
 
 def test_a_failure_of_the_source_is_told_as_it_is():
