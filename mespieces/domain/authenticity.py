@@ -4,7 +4,7 @@ What is said of a record comes from its receipt, never from the words of a page.
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,6 @@ from mespieces.models import JournalAttestation, JournalLog, JournalPayload, Jou
 from mespieces.verifier import attached, canonical, note, proof, receipt, record, timestamp
 
 ISSUED = "attestation.issued"
-_NUMBERED = 3  # tokens over one checkpoint that are looked for: there is one, but for a renewal
 LARGEST = 16 * 2**20  # bytes: the longest attestation carries 600 receipts
 
 
@@ -80,8 +79,8 @@ class Proven:
     hash: str = ""
     size: int = 0
     fingerprint: str = ""
-    deposit: str = ""
-    """Which deposit the record is about; "" when it is about none."""
+    deposit: UUID | None = None
+    """Which deposit the record is about, None when it is about none."""
     dated: datetime | None = None
     authority: str = ""
     completable: bool = False
@@ -169,7 +168,7 @@ def _stranger(gateways: Gateways, data: bytes, forgotten: journal.Entry | None) 
             found = _proven(gateways, press, text)
             if found.state in {State.VALID, State.ABSENT}:
                 ours.append(found)
-    if issued := _issued_of({one.deposit for one in ours if one.deposit}, hashlib.sha256(data).hexdigest()):
+    if issued := _issued_of([one.deposit for one in ours if one.deposit], hashlib.sha256(data).hexdigest()):
         return _ours(issued, ours)
     lost = any(one.state is State.ABSENT for one in ours)
     if forgotten and not lost:
@@ -195,14 +194,14 @@ def _issued(fingerprint: str) -> tuple[journal.Entry | None, bool]:
     return (entry, True) if says else (None, False)
 
 
-def _issued_of(deposits: Collection[str], fingerprint: str) -> journal.Entry | None:
+def _issued_of(deposits: Sequence[UUID], fingerprint: str) -> journal.Entry | None:
     """Return the record of an attestation's making among those of these deposits, whatever the tables beside say."""
     header, payload = JournalRecord, JournalPayload
     query = (
         header.select(header.sequence, header.time, header.header, payload.salt, payload.body)
         .join(payload, on=((payload.log == header.log) & (payload.sequence == header.sequence)))
         .where(
-            payload.deposit.in_([UUID(one) for one in deposits]), payload.group == "proof", payload.body.is_null(False),
+            payload.deposit.in_(set(deposits)), payload.group == "proof", payload.body.is_null(False),
             header.operation == ISSUED,
         )
         .tuples()
@@ -236,10 +235,12 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
     token, unconfirmed = None, False
     if read.timestamp is not None:
         signed = proof.parse(read.tlog_proof).checkpoint
-        token = _token(gateways, header.log, checkpoint.size, signed, read.timestamp)
-        unconfirmed = token is None
-        if unconfirmed and (anchors.over(header.log, [checkpoint.size]) or not _dates(signed, read.timestamp)):
+        token = tokens.believed(header.log, checkpoint.size, signed, read.timestamp)
+        # Where tokens are kept over it, those are the ones that were given; only a loss leaves something to be vouched for.
+        if token is None and (anchors.over(header.log, [checkpoint.size]) or not _dates(signed, read.timestamp)):
             return Proven(State.ALTERED)
+        token = token or _vouched(gateways, signed, read.timestamp)
+        unconfirmed = token is None
     known = JournalRecord.select().where(
         JournalRecord.log == header.log, JournalRecord.sequence == header.sequence, JournalRecord.hash == hashed
     )
@@ -253,13 +254,19 @@ def _proven(gateways: Gateways, press: receipts.Press, data: bytes) -> Proven:
         hashed,
         checkpoint.size,
         str(what.get("fingerprint", "")),
-        str(what.get("deposit", "")),
+        _identifier(what.get("deposit")),
         token.latest if token else None,
         token.authority if token else "",
         agrees and token is None and receipts.completed(press, read, header.log, header.sequence) is not None,
         data,
         unconfirmed,
     )
+
+
+def _identifier(named: object) -> UUID | None:
+    with suppress(ValueError):
+        return UUID(named) if isinstance(named, str) else None
+    return None
 
 
 def _extends(row: JournalLog, published: note.Checkpoint) -> bool:
@@ -269,14 +276,8 @@ def _extends(row: JournalLog, published: note.Checkpoint) -> bool:
     return checkpoints.contains(row.log, published)
 
 
-def _token(gateways: Gateways, log: str, size: int, signed: bytes, der: bytes) -> timestamp.Stated | None:
-    """Return what a token states, once a record of the journal names it or a root trusted here vouches for it.
-
-    The tables may have lost both token and checkpoint: the record of the token has its SHA-256.
-    """
-    for number in range(1, _NUMBERED + 1):
-        if found := tokens.believed(log, size, number, signed, der):
-            return found
+def _vouched(gateways: Gateways, signed: bytes, der: bytes) -> timestamp.Stated | None:
+    """Return what a token states of which nothing is left here, once a root trusted here vouches for it."""
     roots = [root for authority in gateways.authorities for root in authority.roots]
     with suppress(timestamp.TokenRefused):
         return timestamp.verify(signed, der, roots) if roots else None

@@ -280,7 +280,7 @@ def _carrier(trusted: Sequence[note.Verifier], log: str, sequence: int) -> _Carr
     )
     for size, number, signed, der in dated.limit(_TRIED).tuples():
         if _is_ours(bytes(signed), size, trusted) and (
-            found := tokens.believed(log, size, number, bytes(signed), bytes(der))
+            found := tokens.believed(log, size, bytes(signed), bytes(der), number)
         ):
             return _Carrier(sequence, size, bytes(signed), bytes(der), found.latest, found.authority)
     covering = notes.select(notes.size, notes.note).where(notes.log == log, notes.size > sequence, notes.size <= end)

@@ -25,8 +25,8 @@ class _Named(NamedTuple):
     time: str
 
 
-def believed(log: str, size: int, number: int, signed: bytes, der: bytes) -> timestamp.Stated | None:
-    """Return what a token kept says of a checkpoint, once a record names it; None when it dates nothing.
+def believed(log: str, size: int, signed: bytes, der: bytes, number: int | None = None) -> timestamp.Stated | None:
+    """Return what a token says of a checkpoint, once a record names it (by `number`, where one is given); None when it dates nothing.
 
     It was verified whole before that record was written, right after the token was had.
     """
@@ -45,9 +45,11 @@ def believed(log: str, size: int, number: int, signed: bytes, der: bytes) -> tim
     named = (
         _detail(bytes(body)) for header, salt, body in query if record.commits(bytes(header), bytes(salt), bytes(body))
     )
-    # The first record that names it binds it: what is said later makes no other token of it.
-    first = next((told for told in named if (told.get("size"), told.get("number")) == (size, number)), {})
-    if first.get("sha256") == hashlib.sha256(der).hexdigest():
+    bound: dict[object, object] = {}
+    for told in named:
+        if told.get("size") == size:  # the first that names a token binds it: what is said later makes no other of it
+            bound.setdefault(told.get("number"), told.get("sha256"))
+    if hashlib.sha256(der).hexdigest() in (bound.values() if number is None else [bound.get(number)]):
         with suppress(timestamp.TokenRefused):
             return timestamp.read(signed, der)
     return None

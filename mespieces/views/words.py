@@ -85,9 +85,12 @@ def happened(entry: journal.Entry) -> str:
     """Return what a record tells, in one sentence; what kind of operation it was when its content was erased."""
     if not entry.body:
         return f"{operations.name(entry.operation)} (contenu effacé au terme des délais)"
-    who, what, detail = entry.body["author"]["name"], entry.body["object"], entry.body["detail"]
-    tell = _SENTENCES.get(entry.operation)
-    return tell(who, what, detail) if tell else f"{operations.name(entry.operation)} · {who}"
+    try:
+        who, what, detail = entry.body["author"]["name"], entry.body["object"], entry.body["detail"]
+        tell = _SENTENCES.get(entry.operation)
+        return tell(who, what, detail) if tell else f"{operations.name(entry.operation)} · {who}"
+    except (LookupError, TypeError, ValueError, AttributeError):  # who steals the key signs records of any shape
+        return operations.name(entry.operation)
 
 
 def about(entry: journal.Entry, names: Mapping[str, str]) -> str:

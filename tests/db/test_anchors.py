@@ -289,12 +289,12 @@ def test_a_second_record_about_one_token_is_named_as_the_auditor_s_program_names
         trust = audit.Trust(keys=[note.parse_vkey(anchors.checkpoints.vkey(dated))], roots=[tsa.root])
         found = audit.verify(where, trust).findings
     assert [(one.code, one.sequence) for one in found] == [("BAD_TIMESTAMP", again)]
-    assert tokens.believed(row.log, row.size, 1, signed, der)
+    assert tokens.believed(row.log, row.size, signed, der, 1)
     stamp = dated.authorities[1].stamp(signed, dated.clock)
     with models.write():
         digest = hashlib.sha256(stamp.der).hexdigest()
         journal.append(dated, anchors.ANCHORED, detail={**detail, "sha256": digest})
-    assert tokens.believed(row.log, row.size, 1, signed, stamp.der) is None
+    assert tokens.believed(row.log, row.size, signed, stamp.der) is None
 
 
 def test_many_tokens_over_many_checkpoints_and_one_checkpoint_are_as_they_are_said(dated, tsa):

@@ -165,6 +165,18 @@ def test_a_dated_receipt_whose_token_the_tables_lost_is_accused_of_nothing(dated
     assert authenticity.examine(alone, broken).state is State.ALTERED
 
 
+def test_a_token_other_than_those_kept_over_a_checkpoint_was_not_given_by_us(dated, tsa):
+    deposit = filed(dated)
+    assert anchors.keep_up(dated)
+    made = attestations.of_deposit(dated, deposit, by=journal.OPERATOR)
+    given = receipt.parse(next(iter(attached.receipts(made).values())))
+    other = dated.authorities[0].stamp(receipt.proof.parse(given.tlog_proof).checkpoint, dated.clock).der
+    assert other != given.timestamp
+
+    assert authenticity.examine(dated, receipt.write(given)).state is State.VALID
+    assert authenticity.examine(dated, receipt.write(given._replace(timestamp=other))).state is State.ALTERED
+
+
 def forget_anchors():
     """Take what names the tokens out of the journal, as a database that was put back has lost it."""
     anchored = JournalRecord.select(JournalRecord.sequence).where(JournalRecord.operation == anchors.ANCHORED)

@@ -124,7 +124,7 @@ def test_a_token_s_record_that_cannot_be_read_names_no_token(gateways):
         at = journal.append(gateways, "journal.anchored", detail={"size": 1, "number": 1, "sha256": "0" * 64})
     run(f"UPDATE journal_payload SET body = salt WHERE sequence = {at} AND payload_group = 'proof'")  # noqa: S608 — as above
 
-    assert tokens.believed(log, 1, 1, b"", b"") is None
+    assert tokens.believed(log, 1, b"", b"") is None
 
 
 def test_a_head_whose_time_is_not_the_last_record_s_is_named(gateways):

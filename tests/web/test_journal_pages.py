@@ -173,6 +173,9 @@ def test_a_record_that_was_changed_is_shown_as_altered_and_its_words_are_left_ou
     told = words(auditor.get(address))
     assert "Enregistrement altéré. Ce qui suit n’est plus ce que le journal a scellé" in told
     assert "effacé" not in told.lower()
+    assert "Tel qu’il est conservé aujourd’hui" in told
+    assert "Tel qu’il est scellé" not in told
+    assert "ne change jamais" not in told
     assert "Alexandre Payet, destinataire" not in told
     listed = words(auditor.get("/etude/journal"))
     assert ("Altéré Identification réussie" in listed) is (group == "proof")

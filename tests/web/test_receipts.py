@@ -246,9 +246,9 @@ def test_what_is_not_authentic_is_never_completed(dated):
     anyone.post("/audit/completer", 422)
 
 
-def forged(gateways):
+def forged(gateways, body=b"{}"):
     """Return the receipt of a record that is in no journal, signed with the journal's own key."""
-    row, salt, body = journal.head(), bytes(32), b"{}"
+    row, salt = journal.head(), bytes(32)
     committed = receipt.record.commit("proof", salt, body)
     header = receipt.record.build(
         receipt.record.Header(
@@ -270,6 +270,16 @@ def test_a_record_that_only_a_thief_of_the_key_signed_is_never_completed(dated):
 
     assert verdict(dated.gateways, made).findings == []
     assert 'id="receipt-error"' in give(dated.visitor(), "completer", made, 422).text
+
+
+@pytest.mark.parametrize("deposit", ['"x"', "5", "null", "[]", '"00000000-0000-0000-0000-00000000000g"'])
+def test_a_record_that_only_a_thief_of_the_key_signed_may_be_about_anything(site, deposit):
+    with pikepdf.open(io.BytesIO(make.pdf())) as document:
+        odd = forged(site.gateways, f'{{"object":{{"deposit":{deposit}}}}}'.encode())
+        document.attachments["recu-forge.json"] = pikepdf.AttachedFileSpec(document, odd)
+        document.save(made := io.BytesIO())
+
+    assert "Absent du journal" in words(give(site.visitor(), "verifier", made.getvalue()))
 
 
 def test_a_record_in_no_journal_is_told_absent_also_inside_a_pdf_that_was_changed(site):
