@@ -104,24 +104,20 @@ def _compared(one: Given, named: tokens.Named) -> Given:
 
 
 def _files(path: Path) -> Iterator[_File]:
-    """Give the file, or the receipts and PDFs of a folder and of those in it. Raises `NothingCarried` for one without any.
+    """Give the file, or the receipts and PDFs of a folder and of all those in it. Raises `NothingCarried` for one without any.
 
     What a file manager leaves beside them, with a name that begins with a dot, is none.
     """
     if not path.is_dir():
         yield _File(path)
         return
-    inside = [one for folder in (path, *filter(Path.is_dir, _shown(path))) for one in _shown(folder)]
-    found = sorted(one for one in inside if one.suffix.lower() in {".json", ".pdf"} and one.is_file())
+    shown = (one for one in path.rglob("*") if not any(part.startswith(".") for part in one.relative_to(path).parts))
+    found = sorted(one for one in shown if one.suffix.lower() in {".json", ".pdf"} and one.is_file())
     if not found:
         raise NothingCarried(f"aucun reçu dans le dossier « {path.resolve().name} »")
     announced = dossier.announced(path)
     for one in found:
         yield _File(one, True, announced.get(dossier.spelled(one.relative_to(path).as_posix()), ""))
-
-
-def _shown(folder: Path) -> list[Path]:
-    return [one for one in folder.iterdir() if not one.name.startswith(".")]
 
 
 def _held(file: _File, pdfs: list[issued.Pdf]) -> Iterator[tuple[str, bytes]]:

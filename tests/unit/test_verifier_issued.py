@@ -284,6 +284,19 @@ def test_a_pdf_that_no_receipt_of_its_folder_confirms_is_concluded_about_neither
     assert run(*given)[0] == UNCHECKED
 
 
+def test_a_pdf_is_found_however_deep_it_was_put_away(run, journal, attestation, dossier):
+    deep = dossier / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    assert run("--receipt", dossier, "--vkey", journal.vkey)[0] == INTACT
+
+    added = attestation(title="Autre", name="autre.pdf")
+    added.rename(deep / added.name)
+    status, told = run("--receipt", dossier, "--vkey", journal.vkey)
+    assert (status, "PDF autre.pdf" in told) == (UNCHECKED, True)
+    (dossier / "a" / "b").rename(dossier / "a" / ".b")
+    assert run("--receipt", dossier, "--vkey", journal.vkey)[0] == INTACT
+
+
 def test_a_list_that_announces_what_no_receipt_confirms_accuses_nothing(run, journal, dossier):
     read_me = dossier / "LISEZ-MOI.txt"
     true = read_me.read_bytes()
