@@ -50,11 +50,11 @@ def wanting(among: Iterable[UUID]) -> set[UUID]:
 
 
 def _wanted() -> Any:
-    """Return what makes a dossier wanted: one drawn before the end, or before the last deletion, lacks what was recorded since."""
+    """Return what makes a dossier wanted: one drawn before the last deletion, as any before the end, lacks what was recorded since."""
     later = Document.select().where(
         Document.deposit == Deposit.id, Document.deleted_at.is_null() | (Document.deleted_at > Deposit.dossier_at)
     )
-    old = Deposit.dossier_at.is_null() | (Deposit.dossier_at < Deposit.ended_at) | fn.EXISTS(later)
+    old = Deposit.dossier_at.is_null() | fn.EXISTS(later)
     return Deposit.purge_told_at.is_null(False) & Deposit.purged_at.is_null() & old
 
 
