@@ -75,6 +75,7 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
     first = {opening.document: opening for opening in reversed(openings)}
     shown = opened.listed(openings, first.values())
     numbers, log = filing.numbers(), journal.head().log
+    base = None if shown else opened.entered(recipient)  # what a record of nothing rests on: that they could
     facts = common(filing, by=by, now=now) | {
         "title": "Attestation de consultation",
         "reference": f"accès {codes.show(access.reference)}" if access.reference else "référence d’accès effacée",
@@ -93,8 +94,9 @@ def consultation_facts(recipient: Recipient, *, by: journal.Author, now: datetim
         "records": [opening_line(opening, numbers, log) for opening in shown],
         "unlisted": unlisted(len(openings) - len(shown)),
         "silent": opened.untold(opened.silent(recipient.deposit_id)),
+        "base": [record_line(base, "Destinataire inscrit au dépôt", log)] if base else [],
     }
-    return Attested(facts, [(opening.log, opening.sequence) for opening in shown])
+    return Attested(facts, [(one.log, one.sequence) for one in (shown or filter(None, [base]))])
 
 
 def moment(instant: datetime) -> dict[str, str]:
@@ -154,6 +156,16 @@ def opening_line(opening: opened.Opening, numbers: Mapping[UUID, int], log: str)
         "opened": moment(opening.opened_at),
         "way": way if opening.log == log else f"{way} · ancien journal {opening.log}",
         "hash": grouped(opening.hash),
+    }
+
+
+def record_line(told: evidence.Told, what: str, log: str) -> dict[str, object]:
+    """Return a record as a table lists it, when the open journal is `log`."""
+    return {
+        "sequence": french.number(told.sequence),
+        "what": what if told.log == log else f"{what} · ancien journal {told.log}",
+        "time": moment(told.time),
+        "hash": grouped(told.hash),
     }
 
 

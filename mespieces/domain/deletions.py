@@ -72,7 +72,7 @@ def facts(deposit: Deposit, *, by: journal.Author, now: datetime) -> attested.At
         "last": attested.moment(max(document.deleted_at for document in listed)),
         "total": attested.pieces(len(listed)),
         "documents": [_deleted(document) for document in listed],
-        "records": [_line(row, journal.head().log) for row in records],
+        "records": [attested.record_line(row, _what(row), journal.head().log) for row in records],
     }
     return attested.Attested(shown, [(row.log, row.sequence) for row in records])
 
@@ -86,13 +86,3 @@ def _what(row: evidence.Told) -> str:
     if row.operation == "document.deleted" and number:
         return f"Fichiers de la pièce {number} supprimés"
     return _TOLD[row.operation]
-
-
-def _line(row: evidence.Told, log: str) -> dict[str, object]:
-    former = "" if row.log == log else f" · ancien journal {row.log}"
-    return {
-        "sequence": french.number(row.sequence),
-        "what": _what(row) + former,
-        "time": attested.moment(row.time),
-        "hash": attested.grouped(row.hash),
-    }

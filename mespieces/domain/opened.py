@@ -125,6 +125,12 @@ def _places(deposit: UUID, at: tuple[str, int] | None) -> set[tuple[str, int]]:
     return set(query.where(Document.deposit == deposit, *only).tuples())
 
 
+def entered(recipient: Recipient) -> evidence.Told | None:
+    """Return the record that entered a recipient in their deposit, None once the journal forgot it. Raises `JournalDisagrees`."""
+    added = list(evidence.about(recipient.deposit_id, "recipient.added"))
+    return next((told for told in added if told.object("recipient") == recipient.id), None)
+
+
 def silent(deposit: UUID, before: datetime | None = None) -> int:
     """Return how many records of a document's opening say no more whose they were, and are remembered by no row.
 

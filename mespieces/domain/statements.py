@@ -74,6 +74,7 @@ def facts(deposit: Deposit, day: date, *, by: journal.Author, now: datetime) -> 
             raise evidence.disagreement(one.log, one.sequence, "who opened is no recipient of the deposit")
     common, total = attested.common(filing, by=by, now=now), len(openings)
     log = journal.head().log
+    base = [filing.record] if filing.record.body and not listed else []  # what a statement of nothing rests on
     shown = common | {
         "title": "Relevé des consultations",
         "reference": f"dossier {deposit.office_reference}",
@@ -85,11 +86,12 @@ def facts(deposit: Deposit, day: date, *, by: journal.Author, now: datetime) -> 
         "records": [
             attested.opening_line(one, numbers, log) | {"recipient": one.name or names[one.recipient]} for one in listed
         ],
+        "base": [attested.record_line(one, "Dépôt des pièces", log) for one in base],
         "listed": len(listed),
         "unlisted": attested.unlisted(total - len(listed)),
         "silent": opened.untold(opened.silent(deposit.id, until)),
     }
-    return attested.Attested(shown, [(one.log, one.sequence) for one in listed])
+    return attested.Attested(shown, [(one.log, one.sequence) for one in (listed or base)])
 
 
 def _person(recipient: Recipient, access: Access | None, openings: Sequence[opened.Opening] | None) -> dict[str, Any]:

@@ -232,6 +232,8 @@ def test_who_opened_nothing_gets_an_attestation_that_says_so(gateways, payet, cl
             in text
         )
         assert "Facture 3" in text
+        assert "Constat provisoire" in text
+        assert "Destinataire inscrit au dépôt 24 novembre 2026" in text
     assert "Identification aucune à ce jour" in asked
     assert "reçu par courriel" in own
     assert "première identification le 24 novembre 2026" in own

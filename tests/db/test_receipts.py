@@ -123,6 +123,27 @@ def test_a_recipients_attestation_carries_their_own_consultations_alone(gateways
     assert all(b"Roux" not in data for data in attached.receipts(made).values())
 
 
+def test_who_opened_nothing_carries_the_receipt_of_having_been_entered_and_nobody_else_s(gateways):
+    deposit = filed(gateways)
+    payet, roux = deposit.recipients.order_by(make.Recipient.name)
+    read(gateways, roux, 1)
+    made = attestations.of_consultations(gateways, payet, by=journal.OPERATOR)
+    [only] = carried(made)
+
+    verdict = receipt.verify(only, trusted(gateways))
+    assert (verdict.findings, verdict.header.operation) == ([], "recipient.added")
+    assert verdict.facts["object"]["recipient"] == str(payet.id)
+    assert all(b"Roux" not in data for data in attached.receipts(made).values())
+    assert authenticity.examine(gateways, made).state is State.VALID
+    [theirs] = carried(attestations.of_consultations(gateways, roux, by=journal.OPERATOR))
+    assert receipt.verify(theirs, trusted(gateways)).header.operation == "document.consulted"
+
+    make.forgotten(gateways, deposit)
+    made = attestations.of_consultations(gateways, payet, by=journal.OPERATOR)
+    assert attached.receipts(made) == {}
+    assert "Le service ne connaît aucune consultation" in words(made)
+
+
 def test_what_a_third_party_dated_is_certain_and_openssl_agrees(dated, tsa, tmp_path):
     deposit = filed(dated)
     assert "provisoire" in words(attestations.of_deposit(dated, deposit, by=journal.OPERATOR))

@@ -14,6 +14,7 @@ from mespieces.domain import (
     attested,
     consultations,
     deposits,
+    french,
     journal,
     opened,
     sessions,
@@ -22,7 +23,7 @@ from mespieces.domain import (
     verifications,
 )
 from mespieces.models import Access, Consultation, Document, JournalRecord, Recipient, Session
-from mespieces.verifier import attached, receipt
+from mespieces.verifier import attached, note, receipt
 
 TODAY = date(2026, 11, 24)
 
@@ -86,12 +87,21 @@ def test_what_was_consulted_after_the_day_chosen_is_not_in_it(gateways, deposit)
     assert "2 consultations" in words(state(gateways, deposit, TODAY + timedelta(days=1)))
 
 
-def test_nothing_consulted_is_said_plainly_and_is_not_provisional(gateways, deposit):
-    said = words(state(gateways, deposit))
+def test_nothing_consulted_is_said_plainly_with_the_receipt_of_the_filing(gateways, deposit):
+    made = state(gateways, deposit)
+    said = words(made)
 
     assert "ne porte aucune consultation" in said
-    assert "provisoire" not in said
+    assert "Le reçu joint prouve le dépôt des pièces" in said
     assert "n’ont plus de reçu" not in said
+    [only] = attached.receipts(made).values()
+    verdict = receipt.verify(receipt.parse(only), [note.verifier(journal.head().origin, gateways.journal_key)])
+    assert (verdict.findings, verdict.header.operation) == ([], "deposit.filed")
+    assert f"{french.number(verdict.header.sequence)} Dépôt des pièces" in said
+
+    read(gateways, make.first(deposit))
+    [only] = attached.receipts(state(gateways, deposit)).values()
+    assert b"deposit.filed" not in only
 
 
 def test_a_day_is_read_as_people_write_it_and_none_is_today(gateways, deposit):

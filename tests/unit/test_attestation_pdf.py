@@ -78,7 +78,7 @@ def consultation(opened=3, unopened=1, name="Alexandre Payet", title="Facture", 
             for number in range(1, opened + 1)
         ],
         unopened=[document(opened + number, title) for number in range(1, unopened + 1)],
-        records=records, unlisted="", silent="", named=[],
+        records=records, unlisted="", silent="", named=[], base=[],
     ) | facts  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def deletion(documents=3, name="Facture", **facts):
 def statement(people=3, records=4, name="Alexandre Payet", **facts):
     return case(
         title="Relevé des consultations", reference="dossier NTE-4821", day="24 novembre 2026", until=MOMENT, total=records,
-        documents="4 pièces", listed=records, unlisted="", silent="",
+        documents="4 pièces", listed=records, unlisted="", silent="", base=[],
         recipients=[
             {
                 "name": name, "reference": f"K7QF-{number:04}", "times": "2", "documents": "2 pièces",
@@ -115,6 +115,7 @@ def statement(people=3, records=4, name="Alexandre Payet", **facts):
     ) | facts  # fmt: skip
 
 
+ENTERED = {"sequence": "9001", "what": "Destinataire inscrit", "time": MOMENT, "hash": digest(1)}
 NOBODY_OPENED = {
     "name": "Payet", "reference": "K7QF-3M9X", "times": "", "documents": "", "first": "", "last": ""
 }  # fmt: skip
@@ -239,6 +240,17 @@ def test_each_page_bears_its_number_the_reference_and_the_journal():
             "Le service ne connaît aucune consultation faite",
         ),
         (consultation(0, 4, receipts=0, provisional=False), "Constat, établi pour"),
+        (consultation(0, 4, receipts=1, base=[ENTERED]), "Constat provisoire, établi pour"),
+        (
+            consultation(0, 4, receipts=1, base=[ENTERED]),
+            "Le reçu joint prouve que le destinataire est inscrit au dépôt",
+        ),
+        (
+            consultation(0, 4, receipts=1, base=[ENTERED]),
+            f"9001 Destinataire inscrit 24 novembre 2026 à 11 h 02 · 2026-11-24 10:02:00 UTC {digest(1)}",
+        ),
+        (statement(records=0, receipts=1, base=[ENTERED]), "Le reçu joint prouve le dépôt des pièces"),
+        (statement(records=0, receipts=1, base=[ENTERED]), "Enregistrement cité N° au journal"),
         (consultation(0, 4, receipts=0, provisional=False), "Ce que cette attestation constate"),
         (consultation(0, 4, receipts=0, provisional=False), "Qu’aucune consultation n’a eu lieu"),
         (
