@@ -123,23 +123,26 @@ def test_a_recipients_attestation_carries_their_own_consultations_alone(gateways
     assert all(b"Roux" not in data for data in attached.receipts(made).values())
 
 
-def test_who_opened_nothing_carries_the_receipt_of_having_been_entered_and_nobody_else_s(gateways):
+@pytest.mark.parametrize(
+    ("reader", "other"), [("Alexandre Payet", "Béatrice Roux"), ("Béatrice Roux", "Alexandre Payet")]
+)
+def test_who_opened_nothing_carries_the_receipt_of_having_been_entered_and_nobody_else_s(gateways, reader, other):
     deposit = filed(gateways)
-    payet, roux = deposit.recipients.order_by(make.Recipient.name)
-    read(gateways, roux, 1)
-    made = attestations.of_consultations(gateways, payet, by=journal.OPERATOR)
+    named = {one.name: one for one in deposit.recipients}
+    read(gateways, named[reader], 1)
+    made = attestations.of_consultations(gateways, named[other], by=journal.OPERATOR)
     [only] = carried(made)
 
     verdict = receipt.verify(only, trusted(gateways))
     assert (verdict.findings, verdict.header.operation) == ([], "recipient.added")
-    assert verdict.facts["object"]["recipient"] == str(payet.id)
-    assert all(b"Roux" not in data for data in attached.receipts(made).values())
+    assert verdict.facts["object"]["recipient"] == str(named[other].id)
+    assert all(reader.encode() not in data for data in attached.receipts(made).values())
     assert authenticity.examine(gateways, made).state is State.VALID
-    [theirs] = carried(attestations.of_consultations(gateways, roux, by=journal.OPERATOR))
+    [theirs] = carried(attestations.of_consultations(gateways, named[reader], by=journal.OPERATOR))
     assert receipt.verify(theirs, trusted(gateways)).header.operation == "document.consulted"
 
     make.forgotten(gateways, deposit)
-    made = attestations.of_consultations(gateways, payet, by=journal.OPERATOR)
+    made = attestations.of_consultations(gateways, named[other], by=journal.OPERATOR)
     assert attached.receipts(made) == {}
     assert "Le service ne connaît aucune consultation" in words(made)
 
